@@ -1,0 +1,1 @@
+"""kfsvd-bench: a declarative benchmark of optimizers; specs in, measured leaderboards out."""

@@ -1,0 +1,51 @@
+"""The stream of measurements between the training loop and the store: plain rows, no torch, no SQL."""
+
+from typing import NamedTuple
+
+PHASES = ("forward_backward", "curvature", "inversion", "update")
+"""Where the time of an iteration goes; the phases of a row add up to that iteration's seconds."""
+
+
+class Iteration(NamedTuple):
+    """One step of training; `loss` is the batch's, before the step, in nats per example."""
+
+    iteration: int  # 1 for the first step
+    epoch: float  # examples drawn after this step / size of the training set
+    loss: float
+    seconds: float  # training clock since the start of the run, after this step
+    cpu_seconds: float  # CPU seconds of the process on the same clock
+    forward_backward: float  # seconds of this step, by phase
+    curvature: float
+    inversion: float
+    update: float
+
+
+class Evaluation(NamedTuple):
+    """Loss over whole (or capped) training and test sets, in nats per example, with the clock stopped."""
+
+    iteration: int  # steps taken before it; 0 is the initial network
+    epoch: float
+    seconds: float
+    cpu_seconds: float
+    train_loss: float
+    test_loss: float
+
+
+class FisherError(NamedTuple):
+    """Relative Frobenius error ‖F − F̂‖/‖F‖ of a layer's current approximation F̂."""
+
+    iteration: int
+    layer: str  # the module's name in the network
+    rank: int  # Kronecker terms of F̂
+    in_batch: float  # F of the batch that F̂ was last fitted to
+    held_out: float  # F of fresh test examples at the present weights
+    best_in_batch: float  # the smallest error that any `rank` Kronecker terms reach in batch
+    best_held_out: float  # … and held out
+
+
+class Records(NamedTuple):
+    """What a worker sends at a time."""
+
+    iterations: list[Iteration]
+    evaluations: list[Evaluation]
+    fisher_errors: list[FisherError]
