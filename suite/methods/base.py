@@ -1,0 +1,25 @@
+"""What an optimizer of a spec is: typed options, and a lazy way to build the optimizer itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from suite.model import Model
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+
+class Method(Model):
+    """Options of one optimizer; every option is a scalar, so that a list in a spec is always a grid."""
+
+    method: str
+
+    def options(self) -> dict[str, Any]:
+        """The options alone, without the method's name."""
+        return self.model_dump(exclude={"method"})
+
+    def build(self, network: nn.Module, likelihood: str, seed: int) -> Optimizer:
+        """The optimizer of `network`'s parameters; torch is imported here and not before."""
+        raise TypeError(f"{type(self).__name__} is abstract")

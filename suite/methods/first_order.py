@@ -1,0 +1,52 @@
+"""The first-order baselines, straight from torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from suite.methods.base import Method
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+
+class SGD(Method):
+    """Stochastic gradient descent with heavy-ball momentum (`torch.optim.SGD`)."""
+
+    method: Literal["sgd"]
+    lr: float = Field(gt=0, description="step size")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="heavy-ball factor")
+    weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty, added to the gradient")
+
+    def build(self, network: nn.Module, likelihood: str, seed: int) -> Optimizer:
+        """`torch.optim.SGD` on all parameters of `network`."""
+        import torch
+
+        return torch.optim.SGD(network.parameters(), **self.options())
+
+
+class Adam(Method):
+    """Adam (Kingma & Ba 2015) with decoupled weight decay (`torch.optim.AdamW`); plain Adam at zero decay."""
+
+    method: Literal["adam"]
+    lr: float = Field(default=1e-3, gt=0, description="step size")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="decay of the gradient's running mean")
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="decay of the squared gradient's running mean")
+    eps: float = Field(default=1e-8, gt=0, description="added to the denominator")
+    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay")
+
+    def build(self, network: nn.Module, likelihood: str, seed: int) -> Optimizer:
+        """`torch.optim.AdamW`, or `torch.optim.Adam` where there is no decay to decouple."""
+        import torch
+
+        kind = torch.optim.AdamW if self.weight_decay else torch.optim.Adam
+        return kind(
+            network.parameters(),
+            lr=self.lr,
+            betas=(self.beta1, self.beta2),
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+        )
