@@ -1,0 +1,243 @@
+"""Damped inverses of a Kronecker sum F̂ = Σ A_i⊗B_i, prepared once and applied to many gradients.
+
+One meaning of damping for all: λ is added to F̂, an approximation of F + λI with F the Fisher matrix of the loss in
+nats per example. What differs is how λI enters:
+
+`exact`        (F̂ + λI)⁻¹ itself. Rank 1: U_B[(U_Bᵀ V U_A) ⊘ (d_B d_Aᵀ + λ)]U_Aᵀ from two eigendecompositions.
+               More terms: a dense solve for small blocks, else conjugate gradients preconditioned by the factored rule.
+`factored`     (A_λ⊗B_λ + …)⁻¹ with A_λ = A_1 + √λ I, B_λ = B_1 + √λ I.
+`factored_pi`  likewise, A_λ = A_1 + π√λ I, B_λ = B_1 + √λ/π I, π² = (tr A_1/d_in)/(tr B_1/d_out), which balances
+               the two sides (Martens & Grosse 2015, §6.3).
+
+Factored, rank 2 (ibid., appendix B): with Cholesky factors A_λ = L_A L_Aᵀ, B_λ = L_B L_Bᵀ and
+L_A⁻¹ A_2 L_A⁻ᵀ = E_A diag(s) E_Aᵀ, L_B⁻¹ B_2 L_B⁻ᵀ = E_B diag(t) E_Bᵀ, K_A = L_A⁻ᵀE_A, K_B = L_B⁻ᵀE_B:
+
+    (A_λ⊗B_λ + A_2⊗B_2)⁻¹ vec(V) = vec(K_B [(K_Bᵀ V K_A) ⊘ (1 + t sᵀ)] K_Aᵀ)
+
+The guard. A second term is Frobenius-orthogonal to a positive first one, hence indefinite, and so may be their sum,
+although F is not: 1 + t_i s_j ≤ 0 turns a step into ascent. `floor` raises these denominators to at least 0.1;
+`absolute` takes their absolute value (the published code's choice), likewise not below 1e-6; `raise` refuses.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DampingRule = Literal["factored", "factored_pi", "exact"]
+Guard = Literal["floor", "absolute", "raise"]
+
+FLOOR = 0.1
+"""The least denominator 1 + t_i s_j under the guard `floor`, relative to the damped first term."""
+
+_DENSE_LIMIT = 2048  # d_in·d_out up to which an exact solve of rank ≥ 2 is dense
+_TOLERANCE = 1e-12  # relative residual of conjugate gradients in float64 (1e-6 in float32)
+
+
+class IndefiniteError(ArithmeticError):
+    """A damped Kronecker sum is not positive definite and the guard is `raise`."""
+
+
+class DampedInverse(ABC):
+    """V ↦ (F̂ damped)⁻¹ V for V (d_out, d_in)."""
+
+    @abstractmethod
+    def __call__(self, gradient: Tensor) -> Tensor:
+        """The preconditioned gradient, (d_out, d_in)."""
+
+
+class FactoredInverse(DampedInverse):
+    """V ↦ B_λ⁻¹ V A_λ⁻¹: two Cholesky inversions, two products a step."""
+
+    def __init__(self, a: Tensor, b: Tensor) -> None:
+        """Invert the damped factors `a` (d_in, d_in) and `b` (d_out, d_out)."""
+        self.a_inverse, self.b_inverse = _cholesky_inverse(a), _cholesky_inverse(b)
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        """B_λ⁻¹ V A_λ⁻¹."""
+        return self.b_inverse @ gradient @ self.a_inverse
+
+
+class SpectralInverse(DampedInverse):
+    """V ↦ K_B [(K_Bᵀ V K_A) ⊘ D] K_Aᵀ: an inverse in a joint eigenbasis."""
+
+    def __init__(self, basis_a: Tensor, basis_b: Tensor, denominators: Tensor) -> None:
+        """Keep K_A (d_in, d_in), K_B (d_out, d_out) and 1 ⊘ D, D (d_out, d_in) positive."""
+        self.basis_a, self.basis_b = basis_a, basis_b
+        self.reciprocals = denominators.reciprocal()
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        """K_B [(K_Bᵀ V K_A) ⊘ D] K_Aᵀ."""
+        rotated = self.basis_b.mT @ gradient @ self.basis_a
+        return self.basis_b @ (rotated * self.reciprocals) @ self.basis_a.mT
+
+
+class DenseInverse(DampedInverse):
+    """V ↦ (F̂ + λI)⁻¹ V through a Cholesky factor of the whole block; small blocks only."""
+
+    def __init__(self, factor: Tensor) -> None:
+        """Keep the Cholesky factor of F̂ + λI, (d_in·d_out)²."""
+        self.factor = factor
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        """Two triangular solves."""
+        columns = gradient.mT.reshape(-1, 1)
+        solution = torch.cholesky_solve(columns, self.factor)
+        return solution.reshape(gradient.shape[1], gradient.shape[0]).mT
+
+
+class IterativeInverse(DampedInverse):
+    """V ↦ (F̂ + λI)⁻¹ V by preconditioned conjugate gradients; the guarded inverse where that is indefinite."""
+
+    def __init__(self, terms: tuple[tuple[Tensor, Tensor], ...], damping: float, guarded: DampedInverse, guard: Guard):
+        """Keep the terms; `guarded` is the positive definite factored inverse: preconditioner and fallback."""
+        self.terms, self.damping, self.guarded, self.guard = terms, damping, guarded, guard
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        """Conjugate gradients to a relative residual of 1e-12 (1e-6 in float32).
+
+        Raises:
+            IndefiniteError: a direction of negative curvature was met and the guard is `raise`.
+            ArithmeticError: no convergence in 1,000 iterations.
+
+        """
+        tolerance = _TOLERANCE if gradient.dtype == torch.float64 else 1e-6
+        solution = torch.zeros_like(gradient)
+        residual = gradient.clone()
+        direction = preconditioned = self.guarded(residual)
+        descent = (residual * preconditioned).sum()
+        target = tolerance * torch.linalg.vector_norm(gradient)
+        for _ in range(1000):
+            if torch.linalg.vector_norm(residual) <= target:
+                return solution
+            image = self._apply(direction)
+            curvature = (direction * image).sum()
+            if not curvature > 0:
+                if self.guard == "raise":
+                    raise IndefiniteError("F̂ + λI is not positive definite; raise the damping or choose a guard")
+                return self.guarded(gradient)
+            length = descent / curvature
+            solution = solution + length * direction
+            residual = residual - length * image
+            preconditioned = self.guarded(residual)
+            previous, descent = descent, (residual * preconditioned).sum()
+            direction = preconditioned + descent / previous * direction
+        raise ArithmeticError("the exact damped solve did not converge; use a factored rule or more damping")
+
+    def _apply(self, gradient: Tensor) -> Tensor:
+        return self.damping * gradient + torch.stack([b @ gradient @ a for a, b in self.terms]).sum(0)
+
+
+def damped_inverse(
+    terms: tuple[tuple[Tensor, Tensor], ...], damping: float, *, rule: DampingRule, guard: Guard
+) -> DampedInverse:
+    """The damped inverse of Σ A_i⊗B_i by the given rule; see the module's docstring.
+
+    Raises:
+        ValueError: λ is not positive and finite, a choice is unknown, or the factored rules meet more than two terms.
+        IndefiniteError: the damped sum is not positive definite and the guard is `raise`.
+
+    """
+    if not 0 < damping < float("inf"):
+        raise ValueError(f"damping must be positive and finite; got {damping}")
+    if rule not in get_args(DampingRule):
+        raise ValueError(f"damping_rule must be one of {', '.join(get_args(DampingRule))}; got {rule!r}")
+    if guard not in get_args(Guard):
+        raise ValueError(f"guard must be one of {', '.join(get_args(Guard))}; got {guard!r}")
+    if rule == "exact":
+        return _exact(terms, damping, guard)
+    return _factored(terms, damping, guard, balance=rule == "factored_pi")
+
+
+def _exact(terms: tuple[tuple[Tensor, Tensor], ...], damping: float, guard: Guard) -> DampedInverse:
+    a, b = terms[0]
+    if len(terms) == 1:
+        (values_a, vectors_a), (values_b, vectors_b) = _eigh(a), _eigh(b)
+        return SpectralInverse(vectors_a, vectors_b, torch.outer(values_b, values_a).clamp(min=0) + damping)
+    if len(a) * len(b) <= _DENSE_LIMIT:
+        dense = torch.stack([torch.kron(a, b) for a, b in terms]).sum(0)
+        dense.diagonal().add_(damping)
+        factor, info = torch.linalg.cholesky_ex(dense)
+        if int(info) == 0:
+            return DenseInverse(factor)
+        if guard == "raise":
+            raise IndefiniteError("F̂ + λI is not positive definite; raise the damping or choose a guard")
+        return _factored(terms[:2], damping, guard, balance=True)
+    preconditioner = _factored(terms[:2], damping, "floor" if guard == "raise" else guard, balance=True)
+    return IterativeInverse(terms, damping, preconditioner, guard)
+
+
+def _factored(
+    terms: tuple[tuple[Tensor, Tensor], ...], damping: float, guard: Guard, *, balance: bool
+) -> DampedInverse:
+    if len(terms) > 2:
+        raise ValueError(f"the factored damping rules take at most two Kronecker terms; got {len(terms)}")
+    a, b = damped_factors(*terms[0], damping, balance=balance)
+    if len(terms) == 1:
+        return FactoredInverse(a, b)
+    basis_a, values_a = _joint_basis(a, terms[1][0])
+    basis_b, values_b = _joint_basis(b, terms[1][1])
+    denominators = 1 + torch.outer(values_b, values_a)
+    if guard == "raise" and not bool((denominators > 0).all()):
+        least = float(denominators.min())
+        raise IndefiniteError(f"the rank-2 sum is not positive definite: least 1 + ts = {least:.3g}")
+    if guard == "absolute":
+        return SpectralInverse(basis_a, basis_b, denominators.abs().clamp(min=1e-6))
+    return SpectralInverse(basis_a, basis_b, denominators.clamp(min=FLOOR) if guard == "floor" else denominators)
+
+
+def damped_factors(a: Tensor, b: Tensor, damping: float, *, balance: bool) -> tuple[Tensor, Tensor]:
+    """A + π√λ I and B + √λ/π I; π = 1 unless `balance`, and wherever a trace vanishes."""
+    pi = torch.ones((), dtype=a.dtype, device=a.device)
+    if balance:
+        mean_a, mean_b = a.diagonal().mean(), b.diagonal().mean()
+        pi = torch.where((mean_a > 0) & (mean_b > 0), (mean_a / mean_b).sqrt(), pi)
+    return _add_diagonal(a, pi * damping**0.5), _add_diagonal(b, damping**0.5 / pi)
+
+
+def _add_diagonal(matrix: Tensor, value: Tensor) -> Tensor:
+    damped = matrix.clone()
+    damped.diagonal().add_(value)
+    return damped
+
+
+def _cholesky(matrix: Tensor) -> Tensor:
+    """A Cholesky factor; where rounding has made the matrix indefinite, with the least jitter that mends it."""
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    jitter = torch.finfo(matrix.dtype).eps * matrix.diagonal().abs().max()
+    for _ in range(8):
+        if int(info) == 0:
+            return torch.as_tensor(factor)
+        jitter = jitter * 10
+        factor, info = torch.linalg.cholesky_ex(_add_diagonal(matrix, jitter))
+    raise IndefiniteError(
+        "a damped factor is not positive definite: its samples are not finite, or damping is too small"
+    )
+
+
+def _cholesky_inverse(matrix: Tensor) -> Tensor:
+    inverse: Tensor = torch.cholesky_inverse(_cholesky(matrix))
+    return inverse
+
+
+def _joint_basis(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """K and s with Kᵀ first K = I and Kᵀ second K = diag(s)."""
+    factor = _cholesky(first)
+    half = torch.linalg.solve_triangular(factor, second, upper=False)
+    values, vectors = _eigh(torch.linalg.solve_triangular(factor, half.mT, upper=False))
+    return torch.linalg.solve_triangular(factor.mT, vectors, upper=True), values
+
+
+def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and eigenvectors; again in float64 where LAPACK's float32 routine does not converge."""
+    matrix = (matrix + matrix.mT) / 2
+    try:
+        values, vectors = torch.linalg.eigh(matrix)
+    except RuntimeError:  # torch.linalg.LinAlgError
+        values, vectors = torch.linalg.eigh(matrix.double())
+    return values.to(matrix.dtype), vectors.to(matrix.dtype)

@@ -1,0 +1,283 @@
+"""The optimizer's steps against their definition, its equivalences in the limits, and its promises to the loop."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import kfsvd
+from kfsvd import NaturalGradient, negative_log_likelihood
+from kfsvd.optimizers import OPTIMIZERS
+
+
+def network(dtype: torch.dtype = torch.float64) -> nn.Sequential:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 6)).to(dtype)
+
+
+INPUTS = torch.rand(16, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def backward(model: nn.Module, inputs: torch.Tensor = INPUTS) -> float:
+    model.zero_grad()
+    loss = negative_log_likelihood("bernoulli", model(inputs), inputs).mean()
+    loss.backward()
+    return loss.item()
+
+
+def build(name: str, model: nn.Module, **options: object) -> NaturalGradient:
+    return OPTIMIZERS[name](model, "bernoulli", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("rule", ["factored", "factored_pi", "exact"])
+def test_a_step_is_the_damped_solve_with_the_refreshed_approximation(name: str, rule: str) -> None:
+    model = network()
+    optimizer = build(name, model, lr=0.3, damping=0.2, damping_rule=rule, step_rule="none", momentum=0.0)
+    backward(model)
+    before = {n: (layer.weight.clone(), layer.bias.clone()) for n, layer in (("0", model[0]), ("2", model[2]))}
+    gradients = {
+        n: torch.cat([model.get_submodule(n).weight.grad, model.get_submodule(n).bias.grad[:, None]], 1) for n in before
+    }
+    optimizer.step()
+    for n, (weight, bias) in before.items():
+        approximation = kfsvd.fit(optimizer.approximation, optimizer.samples()[n])
+        step = approximation.solve(gradients[n], damping=0.2, rule=rule)
+        torch.testing.assert_close(model.get_submodule(n).weight, weight - 0.3 * step[:, :-1], rtol=1e-10, atol=1e-13)
+        torch.testing.assert_close(model.get_submodule(n).bias, bias - 0.3 * step[:, -1], rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_strong_damping_is_sgd_with_momentum_and_decoupled_decay(name: str) -> None:
+    damping = 1e12
+    model, reference = network(), network()
+    optimizer = build(
+        name, model, lr=0.1 * damping, damping=damping, step_rule="none", damping_rule="factored", weight_decay=1e-14
+    )
+    sgd = torch.optim.SGD(reference.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(5):
+        backward(model)
+        backward(reference)
+        with torch.no_grad():
+            for p in reference.parameters():
+                p.mul_(1 - 1e-3)  # lr · weight_decay
+        optimizer.step()
+        sgd.step()
+        for p, q in zip(model.parameters(), reference.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+
+
+def test_kfac_is_exact_on_one_linear_layer_with_squared_error() -> None:
+    """F = E[aaᵀ]⊗I there, so that one undamped step at learning rate 1 lands on the least-squares solution."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3)).double()
+    x, y = torch.randn(4000, 4).double(), torch.randn(4000, 3).double()
+    optimizer = kfsvd.KFAC(
+        model, "gaussian", lr=1.0, momentum=0.0, damping=1e-12, step_rule="none", curvature_batch=1.0
+    )
+    negative_log_likelihood("gaussian", model(x), y).mean().backward()
+    optimizer.step()
+    design = torch.cat([x, torch.ones(4000, 1).double()], 1)
+    solution = torch.linalg.lstsq(design, y).solution.mT
+    # E[ggᵀ] is I up to sampling noise of about 1/√4000
+    torch.testing.assert_close(model[0].weight.detach(), solution[:, :-1], rtol=0, atol=0.05)
+    assert (model[0].bias.detach() - solution[:, -1]).abs().max() < 0.05
+
+
+def test_the_kl_clip_scales_the_step_by_the_root_of_its_size() -> None:
+    def size_of_a_step(**options: object) -> float:
+        """Σ over layers of |⟨∇W, ΔW⟩| for the step that was taken."""
+        model = network()
+        optimizer = build("kpsvd", model, lr=1.0, damping=1e-4, momentum=0.0, **options)
+        backward(model)
+        before = [p.detach().clone() for p in model.parameters()]
+        optimizer.step()
+        taken = [(p.grad * (b - p.detach())).sum().item() for p, b in zip(model.parameters(), before, strict=True)]
+        return abs(taken[0] + taken[1]) + abs(taken[2] + taken[3])
+
+    free = size_of_a_step(step_rule="none")
+    assert free > 0.1
+    assert size_of_a_step(kl_clip=1e-3) == pytest.approx((1e-3 / free) ** 0.5 * free, rel=1e-9)
+    assert size_of_a_step(kl_clip=2 * free) == pytest.approx(free, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_method_trains(name: str) -> None:
+    model = network(torch.float32)
+    inputs = INPUTS.float()
+    optimizer = build(name, model)
+    start = backward(model, inputs)
+    for _ in range(60):
+        backward(model, inputs)
+        optimizer.step()
+    reached = backward(model, inputs)
+    sgd_model = network(torch.float32)
+    sgd = torch.optim.SGD(sgd_model.parameters(), lr=0.03, momentum=0.9)
+    for _ in range(60):
+        backward(sgd_model, inputs)
+        sgd.step()
+    assert reached < backward(sgd_model, inputs) < start
+
+
+def test_factors_are_averaged_with_the_published_weights() -> None:
+    model = network()
+    optimizer = build("kfac", model, refresh_every=1, decay=0.5)
+    expected = None
+    for k in range(1, 5):
+        backward(model)
+        optimizer.step()
+        (new,) = kfsvd.fit("kfac", optimizer.samples()["0"]).terms
+        rho = min(1 - 1 / k, 0.5)
+        expected = (
+            new if expected is None else tuple(rho * e + (1 - rho) * n for e, n in zip(expected, new, strict=True))
+        )
+        for a, b in zip(optimizer.approximations()["0"].terms[0], expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-15)
+
+
+def test_a_flipped_second_term_does_not_cancel_its_past() -> None:
+    from kfsvd.kronecker import KroneckerSum
+    from kfsvd.optimizers.natural_gradient import _average
+
+    samples = kfsvd.LayerSamples(torch.randn(9, 4).double(), torch.randn(9, 3).double())
+    past = kfsvd.fit("deflation", samples)
+    (a, b), (c, d) = past.terms
+    mean = _average(past, KroneckerSum(((a, b), (-c, -d))), 0.5)
+    torch.testing.assert_close(mean.dense(), past.dense())
+
+
+def test_refreshes_come_at_their_intervals() -> None:
+    model = network()
+    optimizer = build("kfac", model, statistics_every=2, inverse_every=4, refresh_every=3)
+    seen: list[tuple[int, str]] = []
+
+    class Recorder:
+        def __init__(self, name: str) -> None:
+            seen.append((len(losses), name))
+
+        def __enter__(self) -> None: ...
+        def __exit__(self, *_: object) -> None: ...
+
+    optimizer.phase = Recorder
+    losses: list[float] = []
+    for _ in range(9):
+        loss = backward(model)
+        optimizer.step()
+        losses.append(loss)
+    assert [i for i, name in seen if name == "curvature"] == [0, 2, 4, 6, 8]
+    assert [i for i, name in seen if name == "inversion"] == [0, 4, 8]
+    assert [i for i, name in seen if name == "update"] == list(range(9))
+
+
+@pytest.mark.parametrize(("curvature_batch", "expected"), [(0.25, 4), (1.0, 16), (7, 7), (100, 16), (0.001, 1)])
+def test_the_curvature_batch_is_a_share_or_a_number(curvature_batch: float, expected: int) -> None:
+    model = network()
+    optimizer = build("kfac", model, curvature_batch=curvature_batch)
+    backward(model)
+    optimizer.step()
+    assert len(optimizer.samples()["0"]) == expected
+
+
+def test_the_same_seed_repeats_and_the_global_stream_is_untouched() -> None:
+    def run(seed: int, noise: int) -> torch.Tensor:
+        model = network()
+        optimizer = build("kpsvd", model, seed=seed)
+        torch.manual_seed(noise)
+        for _ in range(3):
+            backward(model)
+            optimizer.step()
+        assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(noise)))
+        return model[0].weight.detach()
+
+    assert torch.equal(run(0, noise=1), run(0, noise=2))
+    assert not torch.equal(run(0, noise=1), run(1, noise=1))
+
+
+def test_other_parameters_are_named_once_and_updated_by_adam() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.LayerNorm(5), nn.Linear(5, 6)).double()
+    with pytest.warns(UserWarning, match="updated by Adam with lr=0.01, not by natural gradient: 1.weight, 1.bias"):
+        optimizer = build("kfac", model, fallback_lr=0.01)
+    assert optimizer.fallback_parameters == ("1.weight", "1.bias")
+    reference = {n: p.detach().clone().requires_grad_() for n, p in model[1].named_parameters()}
+    adam = torch.optim.Adam(reference.values(), lr=0.01)
+    for _ in range(3):
+        backward(model)
+        for n, p in reference.items():
+            p.grad = model[1].get_parameter(n).grad.clone()
+        optimizer.step()
+        adam.step()
+        for n, p in reference.items():
+            assert torch.equal(model[1].get_parameter(n), p)
+
+
+def test_frozen_layers_stay_and_a_frozen_bias_leaves_the_samples() -> None:
+    model = network()
+    model[0].weight.requires_grad_(False)
+    model[0].bias.requires_grad_(False)
+    model[2].bias.requires_grad_(False)
+    frozen = model[0].weight.clone(), model[2].bias.clone()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer = build("kfac", model)
+    backward(model)
+    optimizer.step()
+    assert torch.equal(model[0].weight, frozen[0])
+    assert torch.equal(model[2].bias, frozen[1])
+    assert optimizer.approximations()["2"].terms[0][0].shape == (5, 5)
+
+
+def test_a_scheduler_and_a_closure_work_as_with_any_torch_optimizer() -> None:
+    model = network()
+    optimizer = build("kfac", model, lr=0.1)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+
+    def closure() -> float:
+        return backward(model)
+
+    assert optimizer.step(closure) == pytest.approx(backward(network()))
+    scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == 0.05
+
+
+def test_evaluation_between_steps_is_not_mistaken_for_training() -> None:
+    model = network()
+    optimizer = build("kfac", model, curvature_batch=1.0)
+    backward(model)
+    model.eval()
+    with torch.no_grad():
+        model(torch.full((3, 6), 9.0).double())
+    model(torch.full((3, 6), 9.0).double())
+    model.train()
+    optimizer.step()
+    assert len(optimizer.samples()["0"]) == 16
+
+
+def test_a_step_before_any_forward_pass_says_so() -> None:
+    with pytest.raises(RuntimeError, match="has not been called with gradients in training mode"):
+        build("kfac", network()).step()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": -1.0}, "invalid lr: -1.0"),
+        ({"damping": 0.0}, "invalid damping: 0.0"),
+        ({"decay": 1.0}, "invalid decay: 1.0"),
+        ({"refresh_every": 0}, "invalid refresh_every: 0"),
+        ({"damping_rule": "pi"}, "damping_rule must be one of factored, factored_pi, exact; got 'pi'"),
+        ({"guard": "abs"}, "guard must be one of floor, absolute, raise; got 'abs'"),
+        ({"step_rule": "clip"}, "step_rule must be one of kl_clip, none; got 'clip'"),
+    ],
+)
+def test_bad_options_are_named(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build("kfac", network(), **options)
+
+
+def test_a_model_with_nothing_to_precondition_is_refused() -> None:
+    with pytest.raises(ValueError, match="no Linear layer with a trainable weight"):
+        build("kfac", nn.Sequential(nn.LayerNorm(3)))
