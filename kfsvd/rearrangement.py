@@ -46,9 +46,9 @@ class GramProblem:
         self.gram_a, self.gram_g = gram_a / self.scale_a, gram_g / self.scale_g
         w = samples.normalised_weights
         self.coupling = torch.diag(w)
-        resolution = (len(w) * torch.finfo(torch.float64).eps) ** 0.5
+        resolution = 4 * (len(w) * torch.finfo(torch.float64).eps) ** 0.5
         self.floor = resolution * (w @ (self.gram_a * self.gram_g) @ w).sqrt()
-        """What a Gram form can tell from zero: singular values below √(mε)‖F‖ are rounding."""
+        """What a Gram form can tell from zero: singular values below 4√(mε)‖F‖ are rounding."""
 
     def leading_triples(self, rank: int, coupling: Tensor | None = None) -> list[Triple]:
         """The `rank` leading singular triples of P C Qᵀ, by one symmetric eigenproblem of size m.
@@ -107,7 +107,8 @@ class GramProblem:
                 alpha = alphas[:, k] / _norm(alphas[:, k], self.gram_a)
                 beta = coupling.mT @ (self.gram_a @ alpha)
                 sigma = _norm(beta, self.gram_g)
-                triples[k] = Triple(sigma, alpha, beta / sigma)
+                if sigma > self.floor:
+                    triples[k] = Triple(sigma, alpha, beta / sigma)
         return triples
 
 
