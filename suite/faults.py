@@ -1,0 +1,157 @@
+"""Faults of a spec file: where each is, and what is wrong in plain words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+
+from pydantic import BaseModel
+
+from suite.errors import SuiteError
+from suite.hints import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+KeyPath = tuple[str | int, ...]
+"""The way to a value: keys of mappings and indices of lists, from the top of the file."""
+
+LONGEST_SHOWN = 60  # characters of an offending value
+
+
+class SpecError(SuiteError):
+    """A spec that cannot be used; the text holds one line per fault, each with file, line and key."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(self.faults))
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong: the way to the value, and what is wrong with it."""
+
+    path: KeyPath
+    text: str
+    line: int | None = None  # where it is not the line of `path`
+
+
+def key_path(path: KeyPath) -> str:
+    """A path as a person writes it: `optimizers.kpsvd.lr[1]`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{_plain(step)}" for step in path).removeprefix(".")
+
+
+def _plain(key: str) -> str:
+    return key if key.isprintable() and 0 < len(key) <= LONGEST_SHOWN else shown(key)
+
+
+def shown(value: object) -> str:
+    """An offending value as a spec would hold it, shortened."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "a mapping" if value else "an empty mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list" if value else "an empty list"
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 2]}…{text[-1]}"
+
+
+def faults_of(error: ValidationError, data: object, model: type[BaseModel]) -> list[Fault]:
+    """The faults that pydantic found in `data` when it was read as `model`, in plain words.
+
+    Paths are relative to `data`; steps that pydantic adds for its own sake (tags of unions, names of
+    validators) are left out.
+    """
+    return [_fault(details, data, model) for details in error.errors(include_url=False)]
+
+
+def _fault(details: ErrorDetails, data: Any, model: type[BaseModel]) -> Fault:
+    path: KeyPath = ()
+    owner: type[BaseModel] | None = model
+    *inner, last = details["loc"] or ("",)
+    for step in inner:
+        if _holds(data, step):
+            path, data = (*path, step), data[step]
+        owner = _owner(owner, step)
+    if _holds(data, last) or details["type"] == "missing":
+        path = (*path, last)
+    return Fault(path, _wrong(details, owner))
+
+
+def _holds(data: object, step: str | int) -> bool:
+    if isinstance(data, Mapping):
+        return step in data
+    return isinstance(data, Sequence) and isinstance(step, int) and step < len(data)
+
+
+def _owner(model: type[BaseModel] | None, step: str | int) -> type[BaseModel] | None:
+    """The model that holds what lies at `step` of `model`, or `model` itself inside a container."""
+    if model is None or not isinstance(step, str) or step not in model.model_fields:
+        return model
+    return next(_models(model.model_fields[step].annotation), None)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that an annotation speaks of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping of keys to values",
+    "model_type": "a mapping of keys to values",
+    "model_attributes_type": "a mapping of keys to values",
+    "finite_number": "a finite number",
+}
+_BOUNDS = {
+    "greater_than": ("greater than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+def _wrong(details: ErrorDetails, model: type[BaseModel] | None) -> str:
+    kind, value, context = details["type"], details["input"], details.get("ctx", {})
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        key = str(details["loc"][-1])
+        return f"unknown key{did_you_mean(key, model.model_fields if model else ())}"
+    if kind in _KINDS:
+        quoted = "number" in _KINDS[kind] and isinstance(value, str) and _NUMBER.fullmatch(value)
+        return f"must be {_KINDS[kind]}, not {shown(value)}{'; write it without quotes' if quoted else ''}"
+    if kind in _BOUNDS:
+        words, name = _BOUNDS[kind]
+        return f"must be {words} {_number(context[name])}, not {shown(value)}"
+    if kind == "literal_error":
+        return f"unknown value {shown(value)}{did_you_mean(str(value), choices(context['expected']))}"
+    if kind == "too_short":
+        return "must not be empty"
+    if kind == "value_error":
+        return str(context["error"])
+    message = details["msg"]
+    return f"{message[:1].lower()}{message[1:]}, not {shown(value)}"
+
+
+def choices(expected: str) -> Sequence[str]:
+    """The choices in pydantic's "'a', 'b' or 'c'" or "1, 2 or 3"."""
+    return [choice.strip("'\"") for choice in re.split(r", | or ", expected)]
+
+
+def _number(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,0 +1,158 @@
+"""The cells of a spec, and what identifies each: its content, never its labels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from suite.errors import SuiteError
+from suite.faults import Fault, SpecError
+from suite.hints import did_you_mean
+from suite.spec import Spec, base_label, same_label
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from suite.methods import Method
+    from suite.model import Model
+    from suite.problems import ProblemSpec
+    from suite.spec import Budget, Measure
+
+SELECTABLE = ("optimizer", "dataset", "seed")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run of a benchmark: an optimizer on a data set from a seed."""
+
+    optimizer: str  # labels in the spec
+    dataset: str
+    seed: int
+    method: Method
+    problem: ProblemSpec
+    budget: Budget
+    measure: Measure
+
+    @property
+    def name(self) -> str:
+        """For people: "kpsvd × digits × seed 0"."""
+        return f"{self.optimizer} × {self.dataset} × seed {self.seed}"
+
+    @cached_property
+    def definition(self) -> dict[str, Any]:
+        """All that the run depends on, as plain JSON values; whole numbers are integers (1.0 is 1)."""
+        return {
+            "method": _content(self.method),
+            "problem": _content(self.problem),
+            "seed": self.seed,
+            "budget": _content(self.budget),
+            "measure": _content(self.measure),
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """First 16 hex digits of the SHA-256 of the definition's canonical JSON."""
+        text = json.dumps(self.definition, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def cells(spec: Spec) -> list[Cell]:
+    """The matrix of a spec, data set by data set, seed by seed, optimizer by optimizer.
+
+    Raises:
+        SpecError: two cells have the same content under different labels.
+    """
+    matrix = [
+        Cell(
+            optimizer=optimizer,
+            dataset=dataset,
+            seed=seed,
+            method=spec.method(optimizer, dataset),
+            problem=problem,
+            budget=spec.budget,
+            measure=spec.measure,
+        )
+        for dataset, problem in spec.datasets.items()
+        for seed in spec.seeds
+        for optimizer in spec.optimizers
+        if not any(entry.matches(optimizer, dataset, seed) for entry in spec.exclude)
+    ]
+    first: dict[str, Cell] = {}
+    faults = [_twin(spec, cell, first[cell.key]) for cell in matrix if first.setdefault(cell.key, cell) is not cell]
+    if faults:
+        raise SpecError(dict.fromkeys(faults))
+    return matrix
+
+
+def _twin(spec: Spec, cell: Cell, other: Cell) -> str:
+    """The fault of two cells that differ in their labels alone."""
+    if cell.optimizer == other.optimizer:
+        fault = Fault(("datasets", cell.dataset), f"is the same as data set {other.dataset!r}; remove one")
+    elif cell.dataset == other.dataset:
+        path = ("optimizers", base_label(cell.optimizer))
+        text = f"{cell.optimizer!r} is the same as {other.optimizer!r} on data set {cell.dataset!r}; remove one"
+        fault = Fault(path, text)
+    else:
+        text = f"{cell.name} is the same as {other.name}; remove one"
+        fault = Fault(("datasets", cell.dataset), text)
+    return spec.document.located(fault)
+
+
+def select(cells: Iterable[Cell], expression: str) -> list[Cell]:
+    """The cells that an expression such as `optimizer=kpsvd,seed=0|1` picks, in their order.
+
+    The keys are optimizer, dataset and seed; `|` joins values of a key. An optimizer that is a grid is
+    named by one of its labels, `kpsvd[lr=0.1]`, or as a whole, `kpsvd`.
+
+    Raises:
+        SuiteError: the expression is not of that form, or names what no cell has.
+    """
+    matrix = list(cells)
+    chosen: dict[str, list[str]] = {}
+    for part in re.split(r",(?![^\[\]]*\])", expression):  # not the commas of kpsvd[lr=0.1,damping=0.3]
+        key, equals, values = (text.strip() for text in part.partition("="))
+        if not equals or not key or not values:
+            raise SuiteError(f"selection {part!r} is not of the form KEY=VALUE, such as optimizer=kpsvd,seed=0")
+        if key not in SELECTABLE:
+            raise SuiteError(f"selection {part!r}: unknown key {key!r}{did_you_mean(key, SELECTABLE)}")
+        if key in chosen:
+            raise SuiteError(f"selection {part!r}: {key} is given twice; join its values with |")
+        chosen[key] = [value.strip() for value in values.split("|")]
+    for key, names in chosen.items():
+        _check_names(matrix, key, names)
+    return [
+        cell for cell in matrix if all(any(_bears(cell, key, name) for name in names) for key, names in chosen.items())
+    ]
+
+
+def _bears(cell: Cell, key: str, name: str) -> bool:
+    label = str(getattr(cell, key))
+    return same_label(name, label) if key == "optimizer" else name == label
+
+
+def _check_names(matrix: Sequence[Cell], key: str, names: Iterable[str]) -> None:
+    labels = dict.fromkeys(str(getattr(cell, key)) for cell in matrix)
+    known = dict.fromkeys([*map(base_label, labels), *labels]) if key == "optimizer" else labels
+    for name in names:
+        if name not in known:
+            raise SuiteError(f"selection: no cell has {key} {name!r}{did_you_mean(name, known)}")
+
+
+def _content(model: Model) -> dict[str, Any]:
+    content: dict[str, Any] = _plain(model.model_dump(mode="json", serialize_as_any=True))
+    return content
+
+
+def _plain(value: Any) -> Any:
+    """`value` with one spelling for every number."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

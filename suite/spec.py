@@ -1,0 +1,441 @@
+"""A benchmark's specification: what a YAML file may say, read with every fault of the file at once.
+
+`load_spec` is the way in. Grids, defaults and overrides are resolved here, so that a `Spec` holds plain
+methods and problems under their final labels.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+
+from suite import yaml
+from suite.faults import Fault, KeyPath, SpecError, faults_of, shown
+from suite.grids import axes, combinations, size
+from suite.hints import did_you_mean
+from suite.methods import METHODS, Method
+from suite.model import Model
+from suite.problems import DATASETS, NETWORKS, ProblemSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+VERSION = 1
+MOST_CELLS = 100_000
+
+__all__ = ["Budget", "Exclusion", "Measure", "Spec", "SpecError", "base_label", "load_spec", "same_label"]
+
+
+class Budget(Model):
+    """How long a cell may train; the first bound that is reached ends it."""
+
+    epochs: float | None = Field(default=None, gt=0, description="passes over the training set")
+    iterations: int | None = Field(default=None, ge=1, description="steps of the optimizer")
+    seconds: float | None = Field(default=None, gt=0, description="seconds of the training clock")
+    diverged_above: float = Field(
+        default=10.0, gt=1, description="a loss beyond this multiple of the first ends a cell as diverged"
+    )
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Budget:
+        if self.epochs is None and self.iterations is None and self.seconds is None:
+            raise ValueError("needs at least one of epochs, iterations and seconds")
+        return self
+
+
+class Measure(Model):
+    """What is recorded beside the loss of every iteration; the training clock stands still meanwhile."""
+
+    loss_every: int = Field(default=50, ge=1, description="iterations between evaluations of both sets")
+    evaluation_examples: int | None = Field(
+        default=None, ge=1, description="examples of each set, at most; all if not given"
+    )
+    fisher_every: int | None = Field(
+        default=None, ge=1, description="iterations between Fisher errors; never if not given"
+    )
+    fisher_samples: int = Field(default=256, ge=1, description="held-out examples of a Fisher error")
+
+
+class Exclusion(Model):
+    """Cells to leave out: those that match every key that is given."""
+
+    optimizer: str | None = None
+    dataset: str | None = None
+    seed: int | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Exclusion:
+        if self.optimizer is None and self.dataset is None and self.seed is None:
+            raise ValueError("needs at least one of optimizer, dataset and seed")
+        return self
+
+    def matches(self, optimizer: str, dataset: str, seed: int) -> bool:
+        """Whether the cell of these labels is left out."""
+        return (
+            (self.optimizer is None or same_label(self.optimizer, optimizer))
+            and self.dataset in (None, dataset)
+            and self.seed in (None, seed)
+        )
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A valid specification, grids expanded and defaults applied."""
+
+    name: str
+    description: str
+    optimizers: dict[str, Method]
+    datasets: dict[str, ProblemSpec]
+    overrides: dict[str, dict[str, Method]]  # data set → optimizer → the method that it is there
+    seeds: tuple[int, ...]
+    budget: Budget
+    measure: Measure
+    targets: dict[str, tuple[float, ...]]  # data set → evaluation training losses to reach, nats per example
+    exclude: tuple[Exclusion, ...]
+    warnings: list[str]
+    document: yaml.Document
+
+    @property
+    def path(self) -> Path:
+        """The file that it was read from."""
+        return self.document.path
+
+    @property
+    def text(self) -> str:
+        """The file's content."""
+        return self.document.text
+
+    def method(self, optimizer: str, dataset: str) -> Method:
+        """The method of a cell: the optimizer's own, or what `overrides` makes of it on that data set."""
+        return self.overrides.get(dataset, {}).get(optimizer, self.optimizers[optimizer])
+
+
+def base_label(label: str) -> str:
+    """The label in the file from which a grid made `label`: `kpsvd` of `kpsvd[lr=0.1]`."""
+    return label.partition("[")[0]
+
+
+def same_label(given: str, label: str) -> bool:
+    """Whether `given` names the optimizer `label`, itself or the whole grid that it belongs to."""
+    return given in (label, base_label(label))
+
+
+def load_spec(path: Path) -> Spec:
+    """The specification in the YAML file `path`.
+
+    Raises:
+        SpecError: with one line for each fault of the file.
+    """
+    return _Reading(yaml.read(path)).spec()
+
+
+def _known_version(version: int) -> int:
+    if version != VERSION:
+        raise ValueError(f"this program reads version {VERSION} of specs, not {version}")
+    return version
+
+
+def _spec_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", name):
+        raise ValueError(f"must be lower-case letters, digits and hyphens, at most 64, not {shown(name)}")
+    return name
+
+
+def _label(label: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}", label):
+        raise ValueError(
+            "a label must begin with a letter or digit and go on with letters, digits or any of _.+-, at most 64"
+        )
+    return label
+
+
+def _as_list(value: object) -> object:
+    return value if isinstance(value, list) or value is None else [value]
+
+
+_Label = Annotated[str, AfterValidator(_label)]
+_Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy, torch and SQLite all take
+_Targets = Annotated[list[Annotated[float, Field(gt=0)]], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class _Defaults(Model):
+    optimizers: dict[str, Any] = Field(default_factory=dict)
+    datasets: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Outline(Model):
+    """A file's keys and the kinds of their values; optimizers and data sets are looked into later."""
+
+    version: Annotated[int, AfterValidator(_known_version)]
+    name: Annotated[str, AfterValidator(_spec_name)]
+    description: str = ""
+    optimizers: dict[_Label, dict[str, Any]] = Field(min_length=1)
+    datasets: dict[_Label, dict[str, Any]] = Field(min_length=1)
+    overrides: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    seeds: list[_Seed] = Field(min_length=1)
+    budget: Budget
+    targets: dict[str, _Targets] = Field(default_factory=dict)
+    measure: Measure = Measure()
+    exclude: list[Exclusion] = Field(default_factory=list)
+    defaults: _Defaults = _Defaults()
+
+
+class _Entry(NamedTuple):
+    """An optimizer or a data set of the file with its defaults, and where each of its options stands."""
+
+    path: KeyPath
+    model: type[BaseModel]
+    values: dict[str, Any]
+    origins: dict[str, KeyPath]
+
+    def located(self, fault: Fault, indices: Mapping[str, int] = MappingProxyType({})) -> Fault:
+        """A fault of this entry's model, with its path in the file; `indices` into the lists of a grid."""
+        if not fault.path:
+            return Fault(self.path, fault.text)
+        name = str(fault.path[0])
+        origin = self.origins.get(name, (*self.path, name))
+        index = (indices[name],) if name in indices else ()
+        return Fault((*origin, *index, *fault.path[1:]), fault.text)
+
+    def replaced(self, path: KeyPath, options: Mapping[str, Any]) -> _Entry:
+        """This entry with some options from elsewhere, at `path` of the file."""
+        origins = {name: (*path, name) for name in options}
+        return self._replace(values={**self.values, **options}, origins={**self.origins, **origins})
+
+
+class _Reading:
+    """One pass over a document, which notes every fault on its way."""
+
+    def __init__(self, document: yaml.Document) -> None:
+        self._document = document
+        self._data: dict[str, Any] = document.data if isinstance(document.data, dict) else {}
+        self._faults: list[Fault] = list(document.faults)
+        self._warnings: list[Fault] = []
+
+    def spec(self) -> Spec:
+        """The specification, or all that is wrong with it."""
+        outline = self._outline()
+        self._seeds_differ()
+        self._defaults_exist()
+        entries = self._optimizers()
+        datasets = self._datasets()
+        optimizers: dict[str, Method] = {}
+        overrides: dict[str, dict[str, Method]] = {}
+        if self._few_enough(entries):
+            optimizers = {name: method for entry in entries.values() for name, method in self._methods(entry)}
+            overrides = self._overrides(entries)
+        if self._faults or outline is None:
+            raise SpecError(self._lines(self._faults))
+        self._names_exist(outline, optimizers)
+        return Spec(
+            name=outline.name,
+            description=outline.description,
+            optimizers=optimizers,
+            datasets=datasets,
+            overrides=overrides,
+            seeds=tuple(outline.seeds),
+            budget=outline.budget,
+            measure=outline.measure,
+            targets={label: tuple(values) for label, values in outline.targets.items()},
+            exclude=tuple(outline.exclude),
+            warnings=self._lines(self._warnings),
+            document=self._document,
+        )
+
+    def _lines(self, faults: Iterable[Fault]) -> list[str]:
+        """Each fault once, in the order of the file."""
+
+        def place(fault: Fault) -> tuple[int, int]:
+            line, column = self._document.position(fault.path)
+            return fault.line or line, column
+
+        return list(dict.fromkeys(self._document.located(fault) for fault in sorted(faults, key=place)))
+
+    def _fault(self, path: KeyPath, text: str) -> None:
+        self._faults.append(Fault(path, text))
+
+    def _mapping(self, *path: str) -> dict[str, Any]:
+        """The mapping at `path`; empty where there is none, which the outline has noted."""
+        data: Any = self._data
+        for step in path:
+            data = data.get(step) if isinstance(data, dict) else None
+        return data if isinstance(data, dict) else {}
+
+    def _outline(self) -> _Outline | None:
+        data = self._document.data
+        if data is None and self._faults:  # an empty file: said already
+            return None
+        if not isinstance(data, dict):
+            self._fault((), f"a spec must be a mapping of keys such as version and name, not {shown(data)}")
+            return None
+        try:
+            return _Outline.model_validate(data)
+        except ValidationError as error:
+            self._faults += faults_of(error, data, _Outline)
+            return None
+
+    def _seeds_differ(self) -> None:
+        self._items_differ(self._data.get("seeds"), ("seeds",))
+
+    def _items_differ(self, items: object, path: KeyPath) -> None:
+        seen: set[tuple[bool, Any]] = set()
+        for index, item in enumerate(items if isinstance(items, list) else []):
+            if isinstance(item, (list, dict)):
+                continue  # no value at all, which is noted elsewhere
+            if (isinstance(item, bool), item) in seen:
+                self._fault((*path, index), f"{shown(item)} is listed twice")
+            seen.add((isinstance(item, bool), item))
+
+    def _defaults_exist(self) -> None:
+        known = {
+            "optimizers": [name for model in METHODS.values() for name in model.model_fields if name != "method"],
+            "datasets": list(ProblemSpec.model_fields),
+        }
+        for part, names in known.items():
+            for name in self._mapping("defaults", part):
+                if name not in names:
+                    self._fault(("defaults", part, name), f"unknown option{did_you_mean(name, names)}")
+
+    def _entry(self, part: str, label: str, given: dict[str, Any], model: type[BaseModel]) -> _Entry:
+        defaults = {
+            name: value
+            for name, value in self._mapping("defaults", part).items()
+            if name in model.model_fields and name != "method"
+        }
+        entry = _Entry((part, label), model, {}, {})
+        return entry.replaced(("defaults", part), defaults).replaced((part, label), given)
+
+    def _optimizers(self) -> dict[str, _Entry]:
+        entries = {}
+        for label, given in self._mapping("optimizers").items():
+            if not isinstance(given, dict):
+                continue
+            method = given.get("method")
+            if not isinstance(method, str) or method not in METHODS:
+                self._fault(("optimizers", label, "method"), _unknown("method", method, METHODS))
+                continue
+            entry = self._entry("optimizers", label, given, METHODS[method])
+            order = [*entry.model.model_fields, *entry.values]
+            entry = entry._replace(values={name: entry.values[name] for name in order if name in entry.values})
+            for name, values in axes(entry.values).items():
+                self._items_differ(values, entry.origins[name])
+                if not values:
+                    self._fault(entry.origins[name], "an empty list: no value to try")
+            entries[label] = entry
+        return entries
+
+    def _methods(self, entry: _Entry) -> Iterator[tuple[str, Method]]:
+        """An entry's methods under their labels; faults of their options are noted."""
+        for combination in combinations(entry.values):
+            try:
+                method = entry.model.model_validate(combination.values)
+            except ValidationError as error:
+                for fault in faults_of(error, combination.values, entry.model):
+                    self._faults.append(entry.located(fault, combination.chosen))
+            else:
+                assert isinstance(method, Method)
+                yield f"{entry.path[1]}{combination.suffix}", method
+
+    def _few_enough(self, entries: Mapping[str, _Entry]) -> bool:
+        """Whether the matrix is of a size to be expanded."""
+        seeds = self._data.get("seeds")
+        optimizers = sum(size(entry.values) for entry in entries.values())
+        numbers = (optimizers, len(self._mapping("datasets")), len(seeds) if isinstance(seeds, list) else 0)
+        cells = optimizers * max(numbers[1], 1) * max(numbers[2], 1)
+        if cells > MOST_CELLS:
+            self._fault(
+                ("optimizers",),
+                "{} optimizers × {} data sets × {} seeds are too many cells".format(*numbers)
+                + f": at most {MOST_CELLS}",
+            )
+        return cells <= MOST_CELLS
+
+    def _overrides(self, entries: Mapping[str, _Entry]) -> dict[str, dict[str, Method]]:
+        """What `overrides` makes of each optimizer on each data set; names that do not exist are warnings."""
+        changed: dict[str, dict[str, Method]] = {}
+        datasets = self._mapping("datasets")
+        for dataset in self._mapping("overrides"):
+            self._warn_unless(dataset in datasets, ("overrides", dataset), "data set", dataset, datasets)
+            for label, options in self._mapping("overrides", dataset).items():
+                path = ("overrides", dataset, label)
+                self._warn_unless(label in entries, path, "optimizer", label, entries)
+                if dataset not in datasets or label not in entries or not isinstance(options, dict):
+                    continue
+                if self._single(entries[label], path, options):
+                    methods = self._methods(entries[label].replaced(path, options))
+                    changed.setdefault(dataset, {}).update(methods)
+        return changed
+
+    def _single(self, entry: _Entry, path: KeyPath, options: Mapping[str, Any]) -> bool:
+        """Whether `options` may replace those of `entry`: one value each, none of it a grid or the method."""
+        before = len(self._faults)
+        for name, value in options.items():
+            if name == "method":
+                self._fault((*path, name), "the method itself cannot be overridden")
+            elif isinstance(value, list):
+                self._fault((*path, name), "must be one value, not a list")
+            elif name in axes(entry.values):
+                self._fault((*path, name), f"{name} is a grid of {entry.path[1]}, which an override would undo")
+        return len(self._faults) == before
+
+    def _datasets(self) -> dict[str, ProblemSpec]:
+        problems = {}
+        for label, given in self._mapping("datasets").items():
+            if not isinstance(given, dict):
+                continue
+            entry = self._entry("datasets", label, given, ProblemSpec)
+            faults = list(_unknown_names(entry.values))
+            found = {fault.path[0] for fault in faults}
+            try:
+                problems[label] = ProblemSpec.model_validate(entry.values)
+            except ValidationError as error:
+                faults += (
+                    fault
+                    for fault in faults_of(error, entry.values, ProblemSpec)
+                    if not (fault.path and fault.path[0] in found)
+                )
+            self._faults += (entry.located(fault) for fault in faults)
+        return problems
+
+    def _names_exist(self, outline: _Outline, optimizers: Mapping[str, Method]) -> None:
+        """Warn of names in targets and exclude that nothing bears: entries may have been removed."""
+        datasets = outline.datasets
+        bases = dict.fromkeys([*map(base_label, optimizers), *optimizers])
+        for label in outline.targets:
+            self._warn_unless(label in datasets, ("targets", label), "data set", label, datasets)
+        for index, entry in enumerate(outline.exclude):
+            path = ("exclude", index)
+            for key, what, name, names in (
+                ("optimizer", "optimizer", entry.optimizer, bases),
+                ("dataset", "data set", entry.dataset, datasets),
+                ("seed", "seed", entry.seed, outline.seeds),
+            ):
+                self._warn_unless(name is None or name in names, (*path, key), what, name, map(str, names))
+
+    def _warn_unless(self, known: bool, path: KeyPath, what: str, name: object, names: Iterable[str]) -> None:
+        if not known:
+            text = f"no {what} is called {shown(name)}{did_you_mean(str(name), names)}"
+            self._warnings.append(Fault(path, text))
+
+
+def _unknown(what: str, name: object, names: Iterable[str]) -> str:
+    """What is wrong with a name that is not one of `names`."""
+    if name is None:
+        return f"is missing{did_you_mean('', names)}"
+    if not isinstance(name, str):
+        return f"must be text, not {shown(name)}{did_you_mean('', names)}"
+    return f"unknown {what} {shown(name)}{did_you_mean(name, names)}"
+
+
+def _unknown_names(problem: Mapping[str, Any]) -> Iterator[Fault]:
+    """Faults of a problem's data and of its network's kind, with the names that the registries hold."""
+    if problem.get("data") not in list(DATASETS):
+        yield Fault(("data",), _unknown("data set", problem.get("data"), DATASETS))
+    network = problem.get("network")
+    if isinstance(network, dict) and network.get("kind") not in list(NETWORKS):
+        yield Fault(("network", "kind"), _unknown("kind of network", network.get("kind"), NETWORKS))
