@@ -57,6 +57,7 @@ def capture(
     Raises:
         ValueError: a layer took part more than once in the forward pass, not at all, or with inputs that are not
             (batch, features), or the likelihood is unknown.
+        FloatingPointError: the model's outputs are not finite.
 
     """
     distribution = likelihood_named(likelihood)
@@ -82,6 +83,8 @@ def capture(
         for name, layer in layers.items():
             handles.callback(record(name, layer).remove)
         predictions = model(*inputs)
+        if not torch.isfinite(predictions).all():
+            raise FloatingPointError("the model's outputs are not finite: no labels can be sampled from them")
         labels = distribution.sample(predictions.detach(), generator)
         loss = distribution.negative_log_likelihood(predictions, labels).sum()
         missing = [name for name in layers if name not in outputs]

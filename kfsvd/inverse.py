@@ -230,14 +230,29 @@ def _joint_basis(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     factor = _cholesky(first)
     half = torch.linalg.solve_triangular(factor, second, upper=False)
     values, vectors = _eigh(torch.linalg.solve_triangular(factor, half.mT, upper=False))
-    return torch.linalg.solve_triangular(factor.mT, vectors, upper=True), values
+    return _without_subnormals(torch.linalg.solve_triangular(factor.mT, vectors, upper=True)), values
 
 
 def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and eigenvectors; again in float64 where LAPACK's float32 routine does not converge."""
-    matrix = (matrix + matrix.mT) / 2
+    """Eigenvalues and eigenvectors of a symmetric matrix, free of subnormal numbers.
+
+    A rank-deficient factor leaves entries of 1e-40 in float32, which make products several times slower and LAPACK's
+    divide and conquer return NaN without an error; so they are set to zero first. Where the decomposition fails all
+    the same, it is done again in float64.
+    """
+    matrix = _without_subnormals((matrix + matrix.mT) / 2)
     try:
         values, vectors = torch.linalg.eigh(matrix)
     except RuntimeError:  # torch.linalg.LinAlgError
+        failed = True
+    else:
+        failed = not torch.isfinite(vectors).all()
+    if failed:
         values, vectors = torch.linalg.eigh(matrix.double())
-    return values.to(matrix.dtype), vectors.to(matrix.dtype)
+    return values.to(matrix.dtype), _without_subnormals(vectors.to(matrix.dtype))
+
+
+def _without_subnormals(matrix: Tensor) -> Tensor:
+    """Zero the entries below 1e-18 of the largest: far below rounding, and their products stay normal numbers."""
+    size = matrix.abs()
+    return matrix.masked_fill(size < 1e-18 * size.max(), 0)

@@ -173,6 +173,10 @@ class NaturalGradient(Optimizer):
         super().__init__(groups, {"momentum": momentum, "weight_decay": weight_decay, "damping": damping})
         self._observer = model.register_forward_pre_hook(self._observe)
 
+    def layers(self) -> dict[str, nn.Linear]:
+        """The layers that are preconditioned, by their names in the model."""
+        return {name: layer.module for name, layer in self._layers.items()}
+
     def approximations(self) -> dict[str, KroneckerSum]:
         """Every layer's current F̂, undamped; empty before the first step."""
         return {n: la.approximation for n, la in self._layers.items() if la.approximation is not None}
@@ -228,8 +232,8 @@ class NaturalGradient(Optimizer):
         ]
 
     def _refresh_statistics(self) -> None:
-        modules = {name: layer.module for name, layer in self._layers.items()}
-        taken = capture(self.model, self._curvature_inputs(), self.likelihood, self._device_generator, modules)
+        inputs = self._curvature_inputs()
+        taken = capture(self.model, inputs, self.likelihood, self._device_generator, self.layers())
         self._refreshes += 1
         rho = min(1 - 1 / self._refreshes, self.decay)
         for name, layer in self._layers.items():

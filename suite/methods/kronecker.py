@@ -32,9 +32,13 @@ class Kronecker(Method):
         default=None, ge=1, description="iterations between new inverses; refresh_every if not given"
     )
     curvature_batch: float = Field(
-        default=0.25, gt=0, description="examples of a curvature batch: a share of the batch up to 1, else a number"
+        default=0.25,
+        gt=0,
+        description="examples of a curvature batch: a share of the batch up to 1, else a number",
     )
-    decay: float = Field(default=0.95, ge=0, lt=1, description="largest weight of the past in the running average")
+    decay: float = Field(
+        default=0.95, ge=0, lt=1, description="largest weight of the past in the running average"
+    )
     guard: Literal["floor", "absolute", "raise"] = Field(
         default="floor", description="what is done where a rank-2 sum is not positive definite"
     )

@@ -75,3 +75,9 @@ def test_a_layer_outside_the_forward_pass_is_named() -> None:
         capture(
             model, [torch.randn(2, 3)], "gaussian", torch.Generator(), {"0": model[0], "elsewhere": nn.Linear(1, 1)}
         )
+
+
+def test_outputs_that_are_not_finite_are_refused() -> None:
+    model = network()
+    with pytest.raises(FloatingPointError, match="outputs are not finite"):
+        capture(model, [torch.full((2, 5), float("nan"))], "bernoulli", torch.Generator())

@@ -1,0 +1,307 @@
+"""The local executor: one worker process a slot, one writer, nothing measured is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from suite.scheduling.messages import Finished, Job, Loaded, Measured, Message, Noted, Ready, Stop
+from suite.scheduling.worker import work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+    from suite.matrix import Cell
+    from suite.records import Records
+    from suite.scheduling.slots import Slot
+    from suite.store import Store
+
+FLUSH_SECONDS = 1.0
+"""The store is committed at least this often: what a crash can lose at most."""
+
+GRACE_SECONDS = 10.0
+"""How long an interrupted worker may take to send what it has measured before it is killed."""
+
+
+class View(Protocol):
+    """What watches a run; every method is called from the scheduler's loop."""
+
+    def started(self, cell: Cell, slot: Slot) -> None:
+        """A worker has taken the cell."""
+
+    def measured(self, cell: Cell, slot: Slot, records: Records) -> None:
+        """Records of the cell have arrived."""
+
+    def noted(self, cell: Cell, text: str) -> None:
+        """The cell gave rise to a warning."""
+
+    def finished(self, cell: Cell, slot: Slot, status: str, error: str | None) -> None:
+        """The cell is over."""
+
+    def refresh(self) -> None:
+        """Called several times a second."""
+
+    def stopping(self) -> None:
+        """Ctrl-C was pressed once."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What every run of one command shares."""
+
+    experiment: int
+    environment: int
+    fingerprint: str
+
+
+@dataclass
+class Summary:
+    """How a matrix went."""
+
+    statuses: dict[str, int] = field(default_factory=dict)
+    interrupted: bool = False
+
+    def count(self, status: str) -> None:
+        """One more cell that ended so."""
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+
+    @property
+    def failed(self) -> int:
+        """Cells that ended without a result."""
+        return sum(n for status, n in self.statuses.items() if status in ("error", "oom", "timeout"))
+
+
+@dataclass
+class _Worker:
+    slot: Slot
+    process: BaseProcess
+    connection: Connection
+    log: Path
+    ready: bool = False
+    run: int | None = None
+    cell: Cell | None = None
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    slots: Sequence[Slot],
+    store: Store,
+    provenance: Provenance,
+    view: View,
+    data_folder: Path | None = None,
+) -> Summary:
+    """Train every cell, each in the first slot that is free, in the order given.
+
+    A worker that dies takes its own cell along (recorded as an error, with the end of its output) and is replaced.
+    Ctrl-C or SIGTERM once: workers send what they have measured, their cells are recorded as interrupted. Twice:
+    workers are killed at once.
+    """
+    with _Scheduler(cells, slots, store, provenance, view, data_folder) as scheduler:
+        return scheduler.run()
+
+
+class _Scheduler:
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        slots: Sequence[Slot],
+        store: Store,
+        provenance: Provenance,
+        view: View,
+        data_folder: Path | None,
+    ) -> None:
+        self.queue = deque(cells)
+        self.slots = slots[: len(cells)]
+        self.store, self.provenance, self.view, self.data_folder = store, provenance, view, data_folder
+        self.summary = Summary()
+        self.workers: list[_Worker] = []
+        self.signals = 0
+        self.deadline = float("inf")
+        self._resources = contextlib.ExitStack()
+
+    def __enter__(self) -> _Scheduler:
+        self.logs = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="kfsvd-bench-")))
+        self._resources.enter_context(_signals(self._on_signal))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            _end(worker)
+        self._resources.close()
+
+    def run(self) -> Summary:
+        self.workers = [self._spawn(slot) for slot in self.slots]
+        flushed = time.monotonic()
+        stopping = False
+        while self.workers:
+            for ready in wait([w.connection for w in self.workers], timeout=0.1):
+                worker = next(w for w in self.workers if w.connection is ready)
+                self._receive(worker)
+            if time.monotonic() - flushed > FLUSH_SECONDS:
+                self.store.flush()
+                flushed = time.monotonic()
+            if self.signals and not stopping:
+                stopping = True
+                self._stop()
+            if self.signals > 1 or time.monotonic() > self.deadline:
+                for worker in list(self.workers):
+                    self._bury(worker, "interrupted", None)
+            self.view.refresh()
+        self.store.flush()
+        return self.summary
+
+    def _on_signal(self) -> None:
+        self.signals += 1
+
+    def _spawn(self, slot: Slot) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        log = self.logs / f"{slot.name.replace(':', '-')}-{time.monotonic_ns()}.log"
+        process = context.Process(target=work, args=(theirs, slot, str(log)), daemon=True, name=f"kfsvd {slot.name}")
+        with _thread_environment(slot.threads):
+            process.start()
+        theirs.close()
+        return _Worker(slot, process, ours, log)
+
+    def _receive(self, worker: _Worker) -> None:
+        try:
+            message: Message = worker.connection.recv()
+        except (EOFError, OSError):
+            self._lost(worker)
+            return
+        match message:
+            case Ready():
+                worker.ready = True
+                self._dispatch(worker)
+            case Loaded():
+                self.store.describe(
+                    message.run,
+                    problem=message.problem,
+                    pixels=message.pixels,
+                    floor=message.floor,
+                    test_floor=message.test_floor,
+                    parameters=message.parameters,
+                    reference_seconds=message.reference_seconds,
+                )
+            case Measured():
+                self.store.append(message.run, message.records)
+                if worker.cell is not None:
+                    self.view.measured(worker.cell, worker.slot, message.records)
+            case Noted():
+                if worker.cell is not None:
+                    self.view.noted(worker.cell, message.text)
+            case Finished():
+                self._finish(worker, message.status, message.error, message.peak_memory)
+                self._dispatch(worker)
+
+    def _dispatch(self, worker: _Worker) -> None:
+        if self.signals or not self.queue:
+            self.workers.remove(worker)
+            _end(worker)
+            return
+        cell = self.queue.popleft()
+        worker.cell = cell
+        worker.run = self.store.begin(
+            cell,
+            experiment=self.provenance.experiment,
+            environment=self.provenance.environment,
+            fingerprint=self.provenance.fingerprint,
+            device=worker.slot.name,
+            contended=len(self.slots) > 1,
+        )
+        self.view.started(cell, worker.slot)
+        try:
+            worker.connection.send(Job(worker.run, cell, self.data_folder))
+        except OSError:
+            self._lost(worker)
+
+    def _finish(self, worker: _Worker, status: str, error: str | None, peak_memory: int | None = None) -> None:
+        if worker.run is None or worker.cell is None:
+            return
+        self.store.finish(worker.run, status, error=error, peak_memory=peak_memory)
+        self.summary.count(status)
+        self.view.finished(worker.cell, worker.slot, status, error)
+        worker.run = worker.cell = None
+
+    def _lost(self, worker: _Worker) -> None:
+        """The worker's process has ended by itself: record its cell, and replace it while cells are left."""
+        worker.process.join(5)
+        code = worker.process.exitcode
+        cause = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        output = worker.log.read_text(errors="replace")[-4000:] if worker.log.exists() else ""
+        started = worker.ready
+        self._bury(worker, "error", f"the worker process ended with {cause}\n{output}")
+        if self.queue and not self.signals:
+            if started:
+                self.workers.append(self._spawn(worker.slot))
+            elif not self.workers:
+                raise RuntimeError(f"no worker process could start: it ended with {cause}\n{output}")
+
+    def _bury(self, worker: _Worker, status: str, error: str | None) -> None:
+        self.workers.remove(worker)
+        _end(worker)
+        self._finish(worker, status, error)
+
+    def _stop(self) -> None:
+        self.summary.interrupted = True
+        self.deadline = time.monotonic() + GRACE_SECONDS
+        self.view.stopping()
+        for worker in list(self.workers):
+            if worker.run is None:
+                self._bury(worker, "interrupted", None)
+            else:
+                with contextlib.suppress(OSError):
+                    worker.connection.send(Stop())
+
+
+def _end(worker: _Worker) -> None:
+    """End the process, gently where it is idle, and close the pipe."""
+    with contextlib.suppress(OSError):
+        if worker.run is None and worker.ready:
+            worker.connection.send(Stop())
+            worker.process.join(2)
+    if worker.process.is_alive():
+        worker.process.kill()
+    worker.process.join()
+    worker.connection.close()
+
+
+@contextmanager
+def _thread_environment(threads: int) -> Iterator[None]:
+    """Thread counts that libraries read when they are first loaded, for a process started inside."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _signals(handler: object) -> Iterator[None]:
+    """Call `handler()` on SIGINT and SIGTERM inside."""
+    previous = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        previous[number] = signal.signal(number, lambda *_: handler())  # type: ignore[operator]
+    try:
+        yield
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)

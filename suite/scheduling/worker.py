@@ -1,0 +1,138 @@
+"""The worker process of one slot: takes cells off a pipe, trains them, sends what it measures."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+import warnings
+from typing import TYPE_CHECKING
+
+from suite.errors import SuiteError
+from suite.records import Evaluation, FisherError, Iteration, Records
+from suite.scheduling.messages import Finished, Job, Loaded, Measured, Noted, Ready
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    import torch
+
+    from suite.scheduling.slots import Slot
+
+SEND_SECONDS = 0.25
+"""Records are sent at least this often while a cell trains."""
+
+_GONE = (EOFError, BrokenPipeError, ConnectionResetError)
+
+
+class _InterruptedError(Exception):
+    """The scheduler asks to stop."""
+
+
+def work(connection: Connection, slot: Slot, log: str) -> None:
+    """Serve jobs until the scheduler says stop or is gone.
+
+    Args:
+        connection: to the scheduler; `Job` and `Stop` in, messages out.
+        slot: the device, cores and threads to use.
+        log: the file that takes the process's output.
+
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the scheduler's to handle
+    with open(log, "ab", buffering=0) as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    if slot.cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, slot.cores)
+    try:
+        import torch
+
+        torch.set_num_threads(slot.threads)
+        connection.send(Ready())
+        while isinstance(job := connection.recv(), Job):
+            connection.send(_train(connection, torch.device(slot.device), job))
+    except _GONE:
+        return  # nobody is left to tell
+
+
+def _train(connection: Connection, device: torch.device, job: Job) -> Finished:
+    import torch
+
+    from suite.scheduling.memory import peak_bytes, reset_peak
+
+    reset_peak(device)
+    error = None
+    try:
+        status: str = _run(connection, device, job)
+    except _GONE:
+        raise
+    except _InterruptedError:
+        status = "interrupted"
+    except SuiteError as problem:
+        status, error = "error", str(problem)
+    except (torch.OutOfMemoryError, MemoryError):
+        status, error = "oom", traceback.format_exc()
+    except Exception:
+        status, error = "error", traceback.format_exc()
+    return Finished(job.run, status, error, peak_bytes(device))
+
+
+def _run(connection: Connection, device: torch.device, job: Job) -> str:
+    from suite.problems import Folders
+    from suite.scheduling.reference import reference_seconds
+    from suite.training import Training
+
+    problem = job.cell.problem.load(Folders.default(job.data_folder)).to(device)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        training = Training(job.cell, problem, device)
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        connection.send(Noted(job.run, text))
+    parameters = sum(p.numel() for p in training.network.parameters())
+    connection.send(
+        Loaded(
+            job.run,
+            problem=problem.name,
+            pixels=problem.pixels,
+            floor=problem.floor,
+            test_floor=problem.test_floor,
+            parameters=parameters,
+            reference_seconds=reference_seconds(device),
+        )
+    )
+    outbox = _Outbox(connection, job.run)
+    try:
+        for record in training:
+            outbox.add(record)
+    finally:
+        outbox.send()
+    return training.outcome
+
+
+class _Outbox:
+    """Collects records and sends them in batches; looks for a `Stop` whenever it does."""
+
+    def __init__(self, connection: Connection, run: int) -> None:
+        self._connection, self._run = connection, run
+        self._records = Records([], [], [])
+        self._due = time.monotonic() + SEND_SECONDS
+
+    def add(self, record: Iteration | Evaluation | FisherError) -> None:
+        match record:
+            case Iteration():
+                self._records.iterations.append(record)
+            case Evaluation():
+                self._records.evaluations.append(record)
+            case FisherError():
+                self._records.fisher_errors.append(record)
+        if time.monotonic() > self._due:
+            self.send()
+            if self._connection.poll():
+                raise _InterruptedError
+
+    def send(self) -> None:
+        if any(self._records):
+            self._connection.send(Measured(self._run, self._records))
+            self._records = Records([], [], [])
+        self._due = time.monotonic() + SEND_SECONDS

@@ -1,0 +1,47 @@
+"""Where float32 linear algebra fails: rank-deficient factors, subnormal numbers, silent NaN."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kfsvd import LayerSamples, fit
+from kfsvd.inverse import SpectralInverse
+from tests.kfsvd.conftest import make_samples
+
+
+def rank_deficient() -> LayerSamples:
+    """Half of the inputs and outputs nearly dead: moments down to 1e-40 in float32."""
+    samples = make_samples(12, 60, 50, dtype=torch.float32)
+    scale_in, scale_out = torch.ones(60), torch.ones(50)
+    scale_in[:30], scale_out[:25] = 1e-20, 1e-19
+    return LayerSamples(samples.activations * scale_in, samples.gradients * scale_out)
+
+
+@pytest.mark.parametrize("method", ["deflation", "lanczos", "kfac_corrected"])
+def test_prepared_inverses_hold_no_subnormal_number(method: str) -> None:
+    """Subnormal entries made a step five times slower, and LAPACK's float32 eigh return NaN without an error."""
+    inverse = fit(method, rank_deficient()).inverse(1e-3)
+    assert isinstance(inverse, SpectralInverse)
+    for basis in (inverse.basis_a, inverse.basis_b):
+        sizes = basis[basis != 0].abs()
+        assert sizes.min() > 1e-30
+        assert torch.isfinite(basis).all()
+
+
+@pytest.mark.parametrize("failure", ["nan", "error"])
+def test_a_failed_float32_decomposition_is_done_again_in_float64(failure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    approximation = fit("lanczos", make_samples(12, 6, 5, dtype=torch.float32))
+    gradient = torch.ones(5, 6)
+    expected = approximation.solve(gradient, damping=0.1, rule="factored")
+    eigh = torch.linalg.eigh
+
+    def failing(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if matrix.dtype == torch.float64:
+            return eigh(matrix)
+        if failure == "error":
+            raise RuntimeError("the algorithm failed to converge")
+        return matrix.new_full(matrix.shape[:1], float("nan")), torch.full_like(matrix, float("nan"))
+
+    monkeypatch.setattr(torch.linalg, "eigh", failing)
+    torch.testing.assert_close(approximation.solve(gradient, damping=0.1, rule="factored"), expected)
