@@ -66,7 +66,12 @@ def faults_of(error: ValidationError, data: object, model: type[BaseModel]) -> l
     Paths are relative to `data`; steps that pydantic adds for its own sake (tags of unions, names of
     validators) are left out.
     """
-    return [_fault(details, data, model) for details in error.errors(include_url=False)]
+    return [
+        _fault(details, data, model)
+        for details in error.errors(include_url=False)
+        # a list of which an item is at fault is not also too short
+        if details["type"] != "too_short" or len(details["input"]) < details["ctx"]["min_length"]
+    ]
 
 
 def _fault(details: ErrorDetails, data: Any, model: type[BaseModel]) -> Fault:
@@ -141,7 +146,8 @@ def _wrong(details: ErrorDetails, model: type[BaseModel] | None) -> str:
     if kind == "literal_error":
         return f"unknown value {shown(value)}{did_you_mean(str(value), choices(context['expected']))}"
     if kind == "too_short":
-        return "must not be empty"
+        least = context["min_length"]
+        return "must not be empty" if least == 1 else f"must hold at least {least}, not {shown(value)}"
     if kind == "value_error":
         return str(context["error"])
     message = details["msg"]

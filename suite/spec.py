@@ -148,9 +148,7 @@ def _spec_name(name: str) -> str:
 
 def _label(label: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}", label):
-        raise ValueError(
-            "a label must begin with a letter or digit and go on with letters, digits or any of _.+-, at most 64"
-        )
+        raise ValueError("a label is at most 64 letters, digits and _.+-, a letter or digit first")
     return label
 
 

@@ -96,7 +96,7 @@ def parse(text: str, path: Path) -> Document:
         raise SpecError([f"{path}:{mark.line + 1 if mark else 1}: not valid YAML: {problem}"]) from None
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise SpecError([f"{path}:{line}: not valid YAML: unprintable character {error.character!r}"]) from None
+        raise SpecError([f"{path}:{line}: not valid YAML: unprintable character U+{error.character:04X}"]) from None
     except (YAMLError, ValueError, OverflowError) as error:  # e.g. "\UFFFFFFFF", no character at all
         raise SpecError([f"{path}:{builder.line}: not valid YAML: {error}"]) from None
     return Document(path, text, data, builder.positions, tuple(builder.faults))
@@ -196,14 +196,15 @@ class _Builder:
 
     def _mapping(self, path: KeyPath) -> Data:
         items: dict[str, Data] = {}
+        lines: dict[str, int] = {}
         while not isinstance(event := self._next(), events.MappingEndEvent):
             key = self._key(event, path)
             if key is None:
                 self._node(self._next(), (*path, "?"))
                 continue
-            first = self.positions.get((*path, key))
-            if first is not None:
-                self._fault((*path, key), f"duplicate key; it is also on line {first.line}")
+            first = lines.setdefault(key, self.line)
+            if key in items:
+                self._fault((*path, key), f"duplicate key; it is also on line {first}")
             self.positions.setdefault((*path, key), _position(event))
             value = self._node(self._next(), (*path, key))
             items.setdefault(key, value)
@@ -215,10 +216,14 @@ class _Builder:
             self._fault(path, "a key must be text, not a list, a mapping or an alias")
             self._node(event, (*path, "?"))
             return None
-        if not isinstance(self._scalar(event, path), str):
-            self._fault(path, f"a key must be text; put quotes around {event.value or 'it'}")
-        elif event.anchor is not None or event.tag is not None:
+        if event.anchor is not None or event.tag is not None:
             self._fault(path, f"a key can have no anchor and no tag: {shown(event.value)}")
+        before = len(self.faults)
+        value = self._scalar(event, path)
+        if isinstance(value, str):
+            return value
+        if len(self.faults) == before:
+            self._fault(path, f"a key must be text; put quotes around {event.value or 'it'}")
         return event.value if _encodable(event.value) else None
 
 
