@@ -2,17 +2,17 @@
 
 from suite.methods.base import Method
 from suite.methods.first_order import SGD, Adam
-from suite.methods.kronecker import Kronecker
+from suite.methods.kronecker import KFAC, KPSVD, TKFAC, Deflation, KFACCorrected, Lanczos
 
 METHODS: dict[str, type[Method]] = {
     "sgd": SGD,
     "adam": Adam,
-    "kfac": Kronecker,
-    "kpsvd": Kronecker,
-    "deflation": Kronecker,
-    "lanczos": Kronecker,
-    "kfac_corrected": Kronecker,
-    "tkfac": Kronecker,
+    "kfac": KFAC,
+    "kpsvd": KPSVD,
+    "deflation": Deflation,
+    "lanczos": Lanczos,
+    "kfac_corrected": KFACCorrected,
+    "tkfac": TKFAC,
 }
 
 __all__ = ["METHODS", "Method"]

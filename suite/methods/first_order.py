@@ -34,9 +34,7 @@ class Adam(Method):
     method: Literal["adam"]
     lr: float = Field(default=1e-3, gt=0, description="step size")
     beta1: float = Field(default=0.9, ge=0, lt=1, description="decay of the gradient's running mean")
-    beta2: float = Field(
-        default=0.999, ge=0, lt=1, description="decay of the squared gradient's running mean"
-    )
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="decay of the squared gradient's running mean")
     eps: float = Field(default=1e-8, gt=0, description="added to the denominator")
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay")
 

@@ -1,0 +1,37 @@
+# Two commands: `make bench` measures a leaderboard on this machine, `make test` proves the code.
+# Both create the environment .venv first, with the versions of constraints.txt, unless it is there and up to date.
+
+PYTHON ?= python3
+VENV := .venv
+BENCH := $(VENV)/bin/kfsvd-bench
+SPEC ?= specs/quickstart.yaml
+
+.PHONY: bench test check environment clean
+
+bench: environment
+	@echo "== Measuring $(SPEC); what is measured already is kept"
+	$(BENCH) run $(SPEC)
+	@echo "== Writing its leaderboard"
+	$(BENCH) report $(SPEC)
+
+test: environment check
+	@echo "== Testing"
+	$(VENV)/bin/python -m pytest
+
+check: environment
+	@echo "== Checking style and types"
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+environment: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "== Creating the environment $(VENV): $$($(PYTHON) --version), versions as in constraints.txt"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

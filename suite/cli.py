@@ -1,0 +1,222 @@
+"""The command line, `kfsvd-bench`; one module a verb in `suite.commands`, imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from suite.errors import ExitCode, SuiteError
+
+app = typer.Typer(
+    name="kfsvd-bench",
+    help="Honest, reproducible benchmarks of natural-gradient optimizers.\n\n"
+    "Start with: kfsvd-bench run specs/quickstart.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+datasets = typer.Typer(
+    help="The data sets: where they are, fetching and verifying them.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(datasets, name="datasets")
+
+SpecFile = Annotated[
+    Path, typer.Argument(metavar="SPEC", help="The YAML specification, such as specs/quickstart.yaml.")
+]
+Database = Annotated[str, typer.Option("--db", metavar="URL", help="The store: any SQLAlchemy URL.")]
+Select = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY=VALUE,…", help="Only these cells: 'optimizer=kpsvd,seed=0|1' (keys: optimizer, dataset, seed)."
+    ),
+]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option("--data-dir", metavar="DIR", help="Folder with data sets, looked into first; also KFSVD_DATA."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+AnySources = Annotated[
+    bool,
+    typer.Option(
+        "--any-sources", help="Also count results measured with other sources of kfsvd than the present ones."
+    ),
+]
+
+
+class Format(StrEnum):
+    """What a report is written as."""
+
+    MD = "md"
+    CSV = "csv"
+    JSON = "json"
+
+
+DEFAULT_DATABASE = "sqlite:///kfsvd-bench.sqlite"
+
+
+@app.command()
+def run(
+    spec: SpecFile,
+    db: Database = DEFAULT_DATABASE,
+    select: Select = None,
+    devices: Annotated[
+        str,
+        typer.Option(metavar="DEVICES", help="auto, cpu:N (N slots), sim:N (N simulated devices) or cuda:0,cuda:1."),
+    ] = "auto",
+    data_dir: DataFolder = None,
+    any_sources: AnySources = False,
+    json: Json = False,
+) -> None:
+    """Measure every cell of a spec that is not measured yet; resumable.
+
+    Example: kfsvd-bench run specs/quickstart.yaml --select 'dataset=digits,seed=0' --devices cpu:2
+    """
+    from suite.commands.run import run
+
+    _leave(run(spec, db, select, devices, data_dir, any_sources=any_sources, json=json))
+
+
+@app.command()
+def plan(
+    spec: SpecFile,
+    db: Database = DEFAULT_DATABASE,
+    select: Select = None,
+    any_sources: AnySources = False,
+    json: Json = False,
+) -> None:
+    """Show the matrix of a spec, what is measured already, and the expected time; run nothing.
+
+    Example: kfsvd-bench plan specs/autoencoders.yaml
+    """
+    from suite.commands.plan import plan
+
+    _leave(plan(spec, db, select, any_sources=any_sources, json=json))
+
+
+@app.command()
+def report(
+    spec: SpecFile,
+    db: Database = DEFAULT_DATABASE,
+    folder: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where reports lie; the report goes into DIR/<spec name>.")
+    ] = Path("reports"),
+    formats: Annotated[
+        list[Format] | None,
+        typer.Option("--format", help="md (README.md with PNG figures), csv, json; may be given several times."),
+    ] = None,
+    any_sources: AnySources = False,
+) -> None:
+    """Write the leaderboards of a spec from what is measured.
+
+    Example: kfsvd-bench report specs/quickstart.yaml --format md --format csv
+    """
+    from suite.commands.report import report
+
+    _leave(report(spec, db, folder, [f.value for f in formats or [Format.MD]], any_sources=any_sources))
+
+
+@app.command()
+def status(
+    spec: SpecFile,
+    db: Database = DEFAULT_DATABASE,
+    select: Select = None,
+    any_sources: AnySources = False,
+    json: Json = False,
+) -> None:
+    """Show how much of a spec is done, running, failed and missing.
+
+    Example: kfsvd-bench status specs/quickstart.yaml
+    """
+    from suite.commands.status import status
+
+    _leave(status(spec, db, select, any_sources=any_sources, json=json))
+
+
+@app.command()
+def optimizers(
+    name: Annotated[str | None, typer.Argument(help="One method; all if not given.")] = None, json: Json = False
+) -> None:
+    """List the methods that a spec can name, with their options.
+
+    Example: kfsvd-bench optimizers kpsvd
+    """
+    from suite.commands.optimizers import optimizers
+
+    _leave(optimizers(name, json=json))
+
+
+@app.command()
+def environment(json: Json = False) -> None:
+    """Show what is recorded about this machine and its software.
+
+    Example: kfsvd-bench environment --json
+    """
+    from suite.commands.environment import environment
+
+    _leave(environment(json=json))
+
+
+@datasets.command("list")
+def list_datasets(data_dir: DataFolder = None, json: Json = False) -> None:
+    """List the data sets, and where each is found.
+
+    Example: kfsvd-bench datasets list
+    """
+    from suite.commands.datasets import list_datasets
+
+    _leave(list_datasets(data_dir, json=json))
+
+
+@datasets.command("fetch")
+def fetch_datasets(
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME…", help="Data sets; all if not given.")] = None,
+    data_dir: DataFolder = None,
+) -> None:
+    """Download or generate data sets ahead of a run.
+
+    Example: kfsvd-bench datasets fetch mnist
+    """
+    from suite.commands.datasets import fetch_datasets
+
+    _leave(fetch_datasets(names or [], data_dir))
+
+
+@datasets.command("verify")
+def verify_datasets(
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME…", help="Data sets; all if not given.")] = None,
+    data_dir: DataFolder = None,
+    json: Json = False,
+) -> None:
+    """Hold the files at hand against their checksums.
+
+    Example: kfsvd-bench datasets verify mnist
+    """
+    from suite.commands.datasets import verify_datasets
+
+    _leave(verify_datasets(names or [], data_dir, json=json))
+
+
+def _leave(code: ExitCode) -> NoReturn:
+    raise typer.Exit(int(code))
+
+
+def main() -> None:
+    """Run the command line; a `SuiteError` becomes one message and its exit code."""
+    try:
+        app()
+    except SuiteError as error:
+        print(f"kfsvd-bench: {error}", file=sys.stderr)
+        sys.exit(int(error.exit_code))
+    except BrokenPipeError:  # `kfsvd-bench plan … | head`
+        sys.stderr.close()
+        sys.exit(int(ExitCode.FINE))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""`kfsvd-bench plan`: the matrix, what is measured already, and the expected time."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from suite.commands.matrix import load_matrix
+from suite.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from suite.matrix import Cell
+
+
+def plan(path: Path, db: str, selection: str | None, *, any_sources: bool, json: bool) -> ExitCode:
+    """Print one row an optimizer and data set; measure nothing.
+
+    Raises:
+        SuiteError: the spec, the selection or the store cannot be used.
+
+    """
+    matrix = load_matrix(path, selection, any_sources=any_sources)
+    measured, seconds = _known(db, matrix.cells, matrix.fingerprint)
+    groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    for cell in matrix.cells:
+        groups[cell.dataset, cell.optimizer].append(cell)
+    rows = []
+    for (dataset, optimizer), group in groups.items():
+        missing = [cell for cell in group if cell.key not in measured]
+        each = expected_seconds(group[0], seconds)
+        rows.append(
+            {
+                "data set": dataset,
+                "optimizer": optimizer,
+                "cells": len(group),
+                "measured": len(group) - len(missing),
+                "seconds a cell": each,
+                "seconds left": 0.0 if not missing else None if each is None else each * len(missing),
+            }
+        )
+    known = [row["seconds left"] for row in rows if row["seconds left"] is not None]
+    total = {
+        "cells": len(matrix.cells),
+        "measured": sum(int(row["measured"] or 0) for row in rows),
+        "seconds_left": sum(float(s) for s in known),
+        "unknown": sum(row["seconds left"] is None for row in rows),
+    }
+    if json:
+        print(jsonlib.dumps({"name": matrix.spec.name, **total, "groups": rows}, indent=2))
+        return ExitCode.FINE
+    print(f"{matrix.spec.name}: {matrix.spec.description.strip()}\n")
+    print(tabulate(rows, headers="keys", floatfmt=",.0f", missingval="unknown"))
+    print(f"\n{total['cells']} cells, {total['measured']} measured in {db}.")
+    if total["unknown"]:
+        print("Unknown times become known with the first cell that is measured.")
+    print(f"About {_hours(total['seconds_left'])} left on one slot, by times measured before and budgets in seconds.")
+    return ExitCode.FINE
+
+
+def expected_seconds(cell: Cell, measured: Mapping[str, float]) -> float | None:
+    """Wall-clock seconds of a cell: those of its other seeds, else its budget in seconds, else unknown."""
+    return measured.get(group_key(cell), cell.budget.seconds)
+
+
+def group_key(cell: Cell) -> str:
+    """What a cell's duration depends on: its definition without the seed."""
+    return jsonlib.dumps({k: v for k, v in cell.definition.items() if k != "seed"}, sort_keys=True)
+
+
+def _known(db: str, cells: list[Cell], fingerprint: str | None) -> tuple[set[str], dict[str, float]]:
+    """Keys of measured cells, and mean seconds by what a duration depends on; nothing where no store is yet."""
+    from suite.store import open_store, store_exists
+
+    if not store_exists(db):
+        return set(), {}
+    with open_store(db, create=False) as store:
+        return set(store.measured([cell.key for cell in cells], fingerprint)), store.durations()
+
+
+def _hours(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,47 @@
+"""`kfsvd-bench report`: leaderboards and figures from what is measured."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from suite.commands.matrix import load_matrix
+from suite.errors import ExitCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def report(path: Path, db: str, folder: Path, formats: list[str], *, any_sources: bool) -> ExitCode:
+    """Write the report of a spec into `folder`/<spec name>, and say which files were written.
+
+    Raises:
+        SuiteError: the spec or the store cannot be used.
+
+    """
+    matrix = load_matrix(path, any_sources=any_sources)
+
+    from suite.report import write_report
+    from suite.store import open_store
+
+    with open_store(db, create=False) as store:
+        if not store.measured([cell.key for cell in matrix.cells], matrix.fingerprint):
+            print(
+                f"Nothing of {matrix.spec.name} is measured in {db}: run `kfsvd-bench run {path}` first.",
+                file=sys.stderr,
+            )
+            return ExitCode.NOTHING_MEASURED
+        command = shlex.join(["kfsvd-bench", "run", str(path)])
+        written = write_report(
+            store,
+            matrix.spec,
+            matrix.cells,
+            folder / matrix.spec.name,
+            command=command,
+            formats=formats,
+            fingerprint=matrix.fingerprint,
+        )
+    for file in written:
+        print(file)
+    return ExitCode.FINE

@@ -1,0 +1,49 @@
+"""Options of a spec and options of the library are the same."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+from kfsvd.optimizers import OPTIMIZERS
+from suite.methods import METHODS
+from suite.methods.kronecker import Kronecker
+
+KRONECKER = [name for name, method in METHODS.items() if issubclass(method, Kronecker)]
+
+
+@pytest.mark.parametrize("name", KRONECKER)
+def test_names_and_defaults_are_the_librarys(name: str) -> None:
+    signature = inspect.signature(OPTIMIZERS[name].__init__).parameters
+    library = {
+        parameter: value.default
+        for parameter, value in signature.items()
+        if value.kind is inspect.Parameter.KEYWORD_ONLY and parameter != "seed"
+    }
+    assert METHODS[name](method=name).options() == library
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_builds_an_optimizer_of_all_parameters(name: str) -> None:
+    network = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 3))
+    optimizer = METHODS[name](method=name, lr=0.5).build(network, "gaussian", 0)
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert held == {id(p) for p in network.parameters()}
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_adam_decouples_its_weight_decay() -> None:
+    network = nn.Linear(2, 2)
+    assert type(METHODS["adam"](method="adam").build(network, "gaussian", 0)) is torch.optim.Adam
+    assert type(METHODS["adam"](method="adam", weight_decay=0.1).build(network, "gaussian", 0)) is torch.optim.AdamW
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_option_says_what_it_means(name: str) -> None:
+    assert METHODS[name].__doc__
+    for option, field in METHODS[name].model_fields.items():
+        assert option == "method" or field.description
