@@ -56,8 +56,12 @@ class Cell:
     @cached_property
     def key(self) -> str:
         """First 16 hex digits of the SHA-256 of the definition's canonical JSON."""
-        text = json.dumps(self.definition, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _digest(self.definition)
+
+    @cached_property
+    def group_key(self) -> str:
+        """The same of the definition without its seed: what a cell's duration depends on."""
+        return _digest({name: value for name, value in self.definition.items() if name != "seed"})
 
 
 def cells(spec: Spec) -> list[Cell]:
@@ -140,6 +144,11 @@ def _check_names(matrix: Sequence[Cell], key: str, names: Iterable[str]) -> None
     for name in names:
         if name not in known:
             raise SuiteError(f"selection: no cell has {key} {name!r}{did_you_mean(name, known)}")
+
+
+def _digest(definition: dict[str, Any]) -> str:
+    text = json.dumps(definition, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _content(model: Model) -> dict[str, Any]:

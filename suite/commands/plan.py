@@ -44,33 +44,30 @@ def plan(path: Path, db: str, selection: str | None, *, any_sources: bool, json:
                 "seconds left": 0.0 if not missing else None if each is None else each * len(missing),
             }
         )
-    known = [row["seconds left"] for row in rows if row["seconds left"] is not None]
-    total = {
-        "cells": len(matrix.cells),
-        "measured": sum(int(row["measured"] or 0) for row in rows),
-        "seconds_left": sum(float(s) for s in known),
-        "unknown": sum(row["seconds left"] is None for row in rows),
-    }
+    left = [expected_seconds(cell, seconds) for cell in matrix.cells if cell.key not in measured]
+    known = sum(each for each in left if each is not None)
+    unknown = sum(each is None for each in left)
     if json:
-        print(jsonlib.dumps({"name": matrix.spec.name, **total, "groups": rows}, indent=2))
+        totals = {
+            "cells": len(matrix.cells),
+            "measured": len(measured),
+            "seconds_left": known,
+            "cells_unknown": unknown,
+        }
+        print(jsonlib.dumps({"name": matrix.spec.name, **totals, "groups": rows}, indent=2))
         return ExitCode.FINE
     print(f"{matrix.spec.name}: {matrix.spec.description.strip()}\n")
     print(tabulate(rows, headers="keys", floatfmt=",.0f", missingval="unknown"))
-    print(f"\n{total['cells']} cells, {total['measured']} measured in {db}.")
-    if total["unknown"]:
-        print("Unknown times become known with the first cell that is measured.")
-    print(f"About {_hours(total['seconds_left'])} left on one slot, by times measured before and budgets in seconds.")
+    print(f"\n{len(matrix.cells)} cells, {len(measured)} measured in {db}.")
+    if unknown:
+        print(f"Of {unknown} cells the time is unknown until one like them is measured.")
+    print(f"About {_hours(known)} left on one slot, by times measured before and budgets in seconds.")
     return ExitCode.FINE
 
 
 def expected_seconds(cell: Cell, measured: Mapping[str, float]) -> float | None:
     """Wall-clock seconds of a cell: those of its other seeds, else its budget in seconds, else unknown."""
-    return measured.get(group_key(cell), cell.budget.seconds)
-
-
-def group_key(cell: Cell) -> str:
-    """What a cell's duration depends on: its definition without the seed."""
-    return jsonlib.dumps({k: v for k, v in cell.definition.items() if k != "seed"}, sort_keys=True)
+    return measured.get(cell.group_key, cell.budget.seconds)
 
 
 def _known(db: str, cells: list[Cell], fingerprint: str | None) -> tuple[set[str], dict[str, float]]:

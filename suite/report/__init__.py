@@ -1,0 +1,81 @@
+"""Leaderboards and figures from a store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from suite.errors import SuiteError
+from suite.report import tables
+from suite.report.export import write_csv, write_json
+from suite.report.leaderboard import findings
+from suite.report.markdown import page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from suite.matrix import Cell
+    from suite.spec import Spec
+    from suite.store import Store
+
+
+def write_report(
+    store: Store,
+    spec: Spec,
+    cells: Sequence[Cell],
+    folder: Path,
+    *,
+    command: str,
+    formats: Sequence[str],
+    fingerprint: str | None,
+) -> list[Path]:
+    """Write the report of some cells into `folder`; the files that were written.
+
+    Args:
+        store: where the measurements are.
+        spec: the specification that the cells stem from.
+        cells: what the report covers; those without a result are named as gaps.
+        folder: created where it is missing.
+        command: what the reader types to measure this again.
+        formats: of `md` (README.md with PNG figures), `csv` and `json`.
+        fingerprint: of the sources of kfsvd that results must stem from; None for any.
+
+    Raises:
+        SuiteError: the folder cannot be written.
+
+    """
+    found = findings(store, spec, cells, fingerprint)
+    written: list[Path] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if "md" in formats:
+            from suite.report.figures import draw_board
+
+            figures = {board.dataset: draw_board(board, folder) for board in found.boards}
+            readme = folder / "README.md"
+            readme.write_text(page(found, figures, command))
+            written += [readme, *(file for files in figures.values() for file in files.values())]
+        if "csv" in formats:
+            written += write_csv(found, folder)
+        if "json" in formats:
+            written += write_json(found, folder)
+    except OSError as error:
+        raise SuiteError(f"the report cannot be written into {folder}: {error.strerror or error}") from None
+    return written
+
+
+def terminal_leaderboard(store: Store, spec: Spec, cells: Sequence[Cell], fingerprint: str | None) -> str:
+    """The leaderboards of some cells as plain text."""
+    parts = []
+    for board in findings(store, spec, cells, fingerprint).boards:
+        ranking, cost = tables.ranking(board), tables.cost(board)
+        costs = {row[0]: row[1:] for row in cost.rows}
+        where = ranking.headings.index("optimizer")
+        rows = [[*row, *costs[row[where]]] for row in ranking.rows]
+        table = tabulate(
+            rows, headers=[*ranking.headings, *cost.headings[1:]], tablefmt="simple", disable_numparse=True
+        )
+        parts.append(f"{board.dataset} ({board.problem}), nats per example\n{table}")
+    return "\n\n".join(parts)

@@ -1,0 +1,257 @@
+"""The numbers of a report, read from the store: one standing for each optimizer on each data set."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from suite.analysis.summary import Spread, first_reached, median_with_misses, spread
+from suite.store import queries
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from suite.matrix import Cell
+    from suite.records import FisherError
+    from suite.spec import Spec
+    from suite.store import EnvironmentRow, RunRow, Store
+    from suite.store.queries import Course, Evaluations
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A measured cell with its records."""
+
+    cell: Cell
+    run: RunRow
+    evaluations: Evaluations
+    course: Course
+    fisher_errors: list[FisherError]
+
+
+class TargetTime(NamedTuple):
+    """How soon the seeds of an optimizer reach a target."""
+
+    target: float
+    iterations: float | None  # median over seeds; None: a miss
+    seconds: float | None
+    hits: int
+    of: int
+
+
+class FisherMean(NamedTuple):
+    """Fisher errors at the last measurement, their mean over layers and seeds."""
+
+    rank: int
+    in_batch: float
+    held_out: float
+    best_in_batch: float
+    best_held_out: float
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """An optimizer on a data set, over its seeds. Losses are in nats per example."""
+
+    optimizer: str
+    method: str
+    results: list[Result]  # measured seeds, diverged ones included
+    cells: int
+    train_loss: Spread  # at the end; over the seeds that did not diverge
+    test_loss: Spread
+    best_train_loss: float  # the lowest evaluation of any seed
+    seconds_per_iteration: float  # training clock, median over seeds
+    cost_ratio: float | None  # of seconds_per_iteration to Adam's
+    targets: list[TargetTime]
+    fisher: FisherMean | None
+    phases: dict[str, float]  # seconds an iteration by phase
+
+    @property
+    def diverged(self) -> int:
+        """Seeds that diverged."""
+        return sum(result.run.status == "diverged" for result in self.results)
+
+
+@dataclass(frozen=True, eq=False)
+class Board:
+    """The leaderboard of one data set, best first; optimizers without a result are last."""
+
+    dataset: str
+    problem: str  # the data as they were: "curves-synthetic"
+    likelihood: str
+    pixels: int
+    floor: float | None
+    test_floor: float | None
+    parameters: int
+    standings: list[Standing]
+
+
+class Gap(NamedTuple):
+    """A cell without a result, and why."""
+
+    cell: Cell
+    state: str
+    error: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Everything that a report says."""
+
+    spec: Spec
+    boards: list[Board]
+    gaps: list[Gap]
+    diverged: list[Result]
+    environments: list[EnvironmentRow]
+    fingerprints: list[str]
+    cells: int
+    measured: int
+    contended: int
+    reference: Spread  # seconds of the reference workload, over runs
+    ended: str | None  # date of the last run
+
+
+def findings(store: Store, spec: Spec, cells: Sequence[Cell], fingerprint: str | None) -> Findings:
+    """Read all that the report of these cells says."""
+    keys = [cell.key for cell in cells]
+    measured = store.measured(keys, fingerprint)
+    latest = store.latest(keys)
+    results = [
+        Result(
+            cell,
+            measured[cell.key],
+            queries.evaluations(store, measured[cell.key].id),
+            queries.course(store, measured[cell.key].id),
+            queries.fisher_errors(store, measured[cell.key].id),
+        )
+        for cell in cells
+        if cell.key in measured
+    ]
+    runs = [result.run for result in results]
+    ends = sorted(run.ended_at for run in runs if run.ended_at is not None)
+    return Findings(
+        spec=spec,
+        boards=[
+            board
+            for dataset in dict.fromkeys(cell.dataset for cell in cells)
+            if (board := _board(spec, dataset, cells, results)) is not None
+        ],
+        gaps=[_gap(cell, latest.get(cell.key)) for cell in cells if cell.key not in measured],
+        diverged=[result for result in results if result.run.status == "diverged"],
+        environments=store.environments(runs),
+        fingerprints=sorted({run.fingerprint for run in runs}),
+        cells=len(cells),
+        measured=len(results),
+        contended=sum(run.contended for run in runs),
+        reference=spread([run.reference_seconds for run in runs if run.reference_seconds is not None]),
+        ended=ends[-1].strftime("%Y-%m-%d") if ends else None,
+    )
+
+
+def _gap(cell: Cell, attempt: RunRow | None) -> Gap:
+    if attempt is None:
+        return Gap(cell, "not run", None)
+    if attempt.status in ("done", "diverged"):
+        return Gap(cell, "measured with other sources of kfsvd only", None)
+    return Gap(cell, attempt.status, attempt.error)
+
+
+def _board(spec: Spec, dataset: str, cells: Sequence[Cell], results: Sequence[Result]) -> Board | None:
+    mine = [result for result in results if result.cell.dataset == dataset]
+    if not mine:
+        return None
+    per_iteration = {
+        optimizer: _seconds_per_iteration([r for r in mine if r.cell.optimizer == optimizer])
+        for optimizer in dict.fromkeys(result.cell.optimizer for result in mine)
+    }
+    adam = [per_iteration[r.cell.optimizer] for r in mine if r.cell.method.method == "adam"]
+    standings = [
+        _standing(
+            optimizer,
+            [cell for cell in cells if cell.dataset == dataset and cell.optimizer == optimizer],
+            [result for result in mine if result.cell.optimizer == optimizer],
+            spec.targets.get(dataset, ()),
+            min(adam) if adam else None,
+        )
+        for optimizer in dict.fromkeys(cell.optimizer for cell in cells if cell.dataset == dataset)
+    ]
+    standings.sort(key=lambda s: (math.isnan(s.train_loss.mean), s.train_loss.mean))
+    described = next((result.run for result in mine if result.run.pixels is not None), mine[0].run)
+    return Board(
+        dataset=dataset,
+        problem=described.problem or dataset,
+        likelihood=mine[0].cell.problem.likelihood,
+        pixels=described.pixels or 1,
+        floor=described.floor,
+        test_floor=described.test_floor,
+        parameters=described.parameters or 0,
+        standings=standings,
+    )
+
+
+def _standing(
+    optimizer: str,
+    cells: Sequence[Cell],
+    results: list[Result],
+    targets: Sequence[float],
+    adam: float | None,
+) -> Standing:
+    finite = [r for r in results if r.run.status == "done" and len(r.evaluations.train_loss)]
+    each = _seconds_per_iteration(results)
+    lowest = [np.nanmin(r.evaluations.train_loss) for r in results if np.isfinite(r.evaluations.train_loss).any()]
+    steps = sum(r.course.iterations for r in results)
+    return Standing(
+        optimizer=optimizer,
+        method=cells[0].method.method,
+        results=results,
+        cells=len(cells),
+        train_loss=spread([float(r.evaluations.train_loss[-1]) for r in finite]),
+        test_loss=spread([float(r.evaluations.test_loss[-1]) for r in finite]),
+        best_train_loss=float(min(lowest)) if lowest else math.nan,
+        seconds_per_iteration=each,
+        cost_ratio=None if adam is None else each / adam,
+        targets=[_target_time(results, target) for target in targets],
+        fisher=_fisher_mean(results),
+        phases={
+            name: sum(r.course.phases[name] for r in results) / steps if steps else 0.0
+            for name in (results[0].course.phases if results else ())
+        },
+    )
+
+
+def _seconds_per_iteration(results: Sequence[Result]) -> float:
+    each = [r.course.total_seconds / r.course.iterations for r in results if r.course.iterations]
+    return float(np.median(each)) if each else math.nan
+
+
+def _target_time(results: Sequence[Result], target: float) -> TargetTime:
+    reached = [
+        first_reached(r.evaluations.iteration, r.evaluations.seconds, r.evaluations.train_loss, target) for r in results
+    ]
+    return TargetTime(
+        target,
+        median_with_misses([None if hit is None else hit.iteration for hit in reached]),
+        median_with_misses([None if hit is None else hit.seconds for hit in reached]),
+        sum(hit is not None for hit in reached),
+        len(reached),
+    )
+
+
+def _fisher_mean(results: Sequence[Result]) -> FisherMean | None:
+    rows = [row for r in results for row in last_fisher_errors(r)]
+    rows = [row for row in rows if not math.isnan(row.in_batch + row.held_out)]
+    if not rows:
+        return None
+    means = np.array([(r.in_batch, r.held_out, r.best_in_batch, r.best_held_out) for r in rows]).mean(0)
+    return FisherMean(rows[0].rank, *(float(value) for value in means))
+
+
+def last_fisher_errors(result: Result) -> list[FisherError]:
+    """A run's Fisher errors at its last measurement, a row a layer."""
+    if not result.fisher_errors:
+        return []
+    last = result.fisher_errors[-1].iteration
+    return [row for row in result.fisher_errors if row.iteration == last]

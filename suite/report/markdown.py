@@ -1,0 +1,130 @@
+"""A report as one markdown page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from suite.report import tables
+from suite.report.numbers import markdown, number
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from suite.report.leaderboard import Board, Findings
+    from suite.report.tables import TextTable
+
+
+def page(findings: Findings, figures: dict[str, dict[str, Path]], command: str) -> str:
+    """The page; `figures`: data set → name → file beside the page."""
+    spec = findings.spec
+    parts = [
+        f"# {markdown(spec.name)}",
+        markdown(spec.description.strip()),
+        f"{findings.measured} of {findings.cells} cells measured; {_gaps_in_short(findings)}.",
+        "Losses are negative log-likelihoods in nats per example, summed over outputs; for a Gaussian, half the "
+        "squared error. Training and test loss are those at the end of training, mean ± standard deviation over "
+        "seeds; the best training loss is the lowest evaluation of any seed.",
+    ]
+    for board in findings.boards:
+        parts += _board(board, figures.get(board.dataset, {}))
+    parts += _failures(findings)
+    parts += _provenance(findings, command)
+    return "\n\n".join(parts) + "\n"
+
+
+def _board(board: Board, figures: dict[str, Path]) -> list[str]:
+    floor = "" if board.floor is None else f", entropy floor of the training targets {number(board.floor, 5)} nats"
+    parts = [
+        f"## {markdown(board.dataset)}",
+        f"Data: {markdown(board.problem)}; {board.pixels:,} outputs, likelihood {markdown(board.likelihood)}, "
+        f"{board.parameters:,} parameters{floor}.",
+        _table(tables.ranking(board), bold_first=True),
+        _picture(figures, "loss", f"{board.dataset}: training loss per iteration and per second"),
+        _table(tables.cost(board)),
+        "Medians over seeds; a target is reached at the first evaluation at or below it, and a miss stays a miss.",
+        _picture(figures, "time", f"{board.dataset}: time of an iteration by phase"),
+    ]
+    if (errors := tables.fisher(board)) is not None:
+        parts += [
+            "Relative Frobenius error ‖F − F̂‖/‖F‖ of the running approximation at the last measurement, mean over "
+            "layers and seeds: on the batch that it was last fitted to, and on fresh test examples.",
+            _table(errors),
+            _picture(figures, "fisher", f"{board.dataset}: Fisher error over training"),
+        ]
+    if (by_layer := tables.fisher_by_layer(board)) is not None:
+        parts += [
+            "<details><summary>By layer (in batch / held out)</summary>",
+            _table(by_layer),
+            "</details>",
+        ]
+    return [part for part in parts if part]
+
+
+def _failures(findings: Findings) -> list[str]:
+    parts = ["## Failures and gaps"]
+    if not findings.gaps and not findings.diverged:
+        return [*parts, "None: every cell of the spec ended with a result."]
+    rows = [[markdown(r.cell.name), "diverged", f"after {r.course.iterations:,} iterations"] for r in findings.diverged]
+    for gap in findings.gaps:
+        why = gap.error.strip().splitlines()[-1][:200] if gap.error and gap.error.strip() else ""
+        rows.append([markdown(gap.cell.name), gap.state, markdown(why)])
+    return [*parts, tabulate(rows, headers=["cell", "state", "why"], tablefmt="github", disable_numparse=True)]
+
+
+def _provenance(findings: Findings, command: str) -> list[str]:
+    parts = ["## How it was measured", f"```\n{command}\n```"]
+    if len(findings.environments) > 1:
+        parts.append(
+            f"**These runs come from {len(findings.environments)} different environments: compare with care.**"
+        )
+    if len(findings.fingerprints) > 1:
+        parts.append("**These runs come from several versions of kfsvd's sources: compare with care.**")
+    for environment in findings.environments:
+        checkout = "not in a checkout"
+        if environment.commit:
+            checkout = f"commit {environment.commit[:12]}" + (", with uncommitted changes" if environment.dirty else "")
+        rows = [
+            ("machine", f"{environment.cpu}, {environment.cores} cores, {_gibibytes(environment.memory_bytes)}"),
+            (
+                "GPUs",
+                f"{environment.gpus or 'none'}" + (f", driver {environment.driver}" if environment.driver else ""),
+            ),
+            ("software", f"torch {environment.torch}, Python {environment.python}, {environment.system}"),
+            ("BLAS", environment.blas),
+            ("kfsvd", f"{environment.kfsvd}, {checkout}, sources {', '.join(findings.fingerprints)}"),
+        ]
+        parts.append(
+            tabulate([(a, markdown(b)) for a, b in rows], headers=["", ""], tablefmt="github", disable_numparse=True)
+        )
+    drift = findings.reference
+    parts.append(
+        f"Last run {findings.ended or 'unknown'}. {findings.contended} of {findings.measured} cells ran beside others "
+        f"on the same machine. The reference workload before each cell took {number(1e3 * drift.mean)} ms "
+        f"(s.d. {number(1e3 * drift.sd)} ms)."
+    )
+    return parts
+
+
+def _gaps_in_short(findings: Findings) -> str:
+    diverged, gaps = len(findings.diverged), len(findings.gaps)
+    if not diverged and not gaps:
+        return "none failed or diverged"
+    return f"{diverged} diverged, {gaps} without a result (below)"
+
+
+def _gibibytes(count: int | None) -> str:
+    return "memory unknown" if count is None else f"{count / 2**30:.0f} GiB"
+
+
+def _table(table: TextTable, *, bold_first: bool = False) -> str:
+    rows = [[markdown(text) for text in row] for row in table.rows]
+    if bold_first and rows:
+        rows[0] = [f"**{text}**" if text else text for text in rows[0]]
+    alignment = ["left" if heading in ("", "optimizer", "layer") else "right" for heading in table.headings]
+    return tabulate(rows, headers=table.headings, tablefmt="pipe", colalign=alignment, disable_numparse=True)
+
+
+def _picture(figures: dict[str, Path], name: str, text: str) -> str:
+    return f"![{markdown(text)}]({figures[name].name})" if name in figures else ""

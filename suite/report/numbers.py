@@ -1,0 +1,55 @@
+"""How numbers and names are written in tables."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from suite.analysis.summary import Spread
+
+ABSENT = "—"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with so many significant digits, no exponent where it can be helped; — where there is none."""
+    if value is None or math.isnan(value):
+        return ABSENT
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value and not 1e-4 <= abs(value) < 1e7:
+        return f"{value:.{digits - 1}e}"
+    places = 0 if value == 0 else max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{places}f}"
+
+
+def with_sd(spread: Spread, scale: float = 1.0, shift: float = 0.0) -> str:
+    """Mean ± standard deviation of (x − shift)·scale, both to the deviation's second digit."""
+    mean, sd = (spread.mean - shift) * scale, spread.sd * scale
+    if math.isnan(mean):
+        return ABSENT
+    if math.isnan(sd) or not sd > 0:
+        return number(mean, 4)
+    places = max(0, 1 - math.floor(math.log10(sd)))
+    return f"{mean:,.{places}f} ± {sd:,.{places}f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds of one step, in µs, ms or s."""
+    if math.isnan(seconds):
+        return ABSENT
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{number(seconds / size)} {unit}"
+    return f"{number(seconds / 1e-6)} µs"
+
+
+def markdown(text: str) -> str:
+    """Foreign text as it is, whatever markdown or HTML it contains, on one line."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", " ".join(text.split()))
+
+
+def file_name(label: str) -> str:
+    """A label as a part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", label).strip("-.") or "data"

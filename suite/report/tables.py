@@ -1,0 +1,132 @@
+"""The tables of a report, as headings and rows of text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from suite.report.leaderboard import last_fisher_errors
+from suite.report.numbers import ABSENT, duration, number, with_sd
+
+if TYPE_CHECKING:
+    from suite.report.leaderboard import Board, Standing, TargetTime
+
+
+class TextTable(NamedTuple):
+    """Headings and rows."""
+
+    headings: list[str]
+    rows: list[list[str]]
+
+    def without_empty_columns(self) -> TextTable:
+        """The same without columns that hold nothing but —."""
+        kept = [i for i in range(len(self.headings)) if any(row[i] != ABSENT for row in self.rows)]
+        return TextTable([self.headings[i] for i in kept], [[row[i] for i in kept] for row in self.rows])
+
+
+def ranking(board: Board) -> TextTable:
+    """Final losses: training (mean ± s.d. over seeds), above the floor, per pixel, test, and the best of any seed."""
+    headings = [
+        "",
+        "optimizer",
+        "training loss",
+        "above floor",
+        "per pixel",
+        "test loss",
+        "best training loss",
+        "seeds",
+    ]
+    rows = []
+    for place, standing in enumerate(board.standings, start=1):
+        ranked = standing.train_loss.n > 0
+        rows.append(
+            [
+                str(place) if ranked else ABSENT,
+                standing.optimizer,
+                with_sd(standing.train_loss),
+                with_sd(standing.train_loss, shift=board.floor) if board.floor is not None else ABSENT,
+                number(standing.train_loss.mean / board.pixels, 4),
+                with_sd(standing.test_loss),
+                number(standing.best_train_loss, 4),
+                _seeds(standing),
+            ]
+        )
+    return TextTable(headings, rows).without_empty_columns()
+
+
+def cost(board: Board) -> TextTable:
+    """Seconds an iteration, their ratio to Adam's, and how soon the targets are reached."""
+    targets = [time.target for time in board.standings[0].targets]
+    headings = ["optimizer", "time / iteration", "÷ Adam"]
+    for target in targets:
+        headings += [f"iterations to {number(target, 4)}", f"seconds to {number(target, 4)}"]
+    rows = [
+        [
+            standing.optimizer,
+            duration(standing.seconds_per_iteration),
+            number(standing.cost_ratio),
+            *(text for time in standing.targets for text in _target(time)),
+        ]
+        for standing in board.standings
+    ]
+    return TextTable(headings, rows).without_empty_columns()
+
+
+def fisher(board: Board) -> TextTable | None:
+    """Fisher errors at the last measurement, mean over layers and seeds; None where none was measured."""
+    rows = [
+        [
+            standing.optimizer,
+            str(standing.fisher.rank),
+            number(standing.fisher.in_batch),
+            number(standing.fisher.best_in_batch),
+            number(standing.fisher.held_out),
+            number(standing.fisher.best_held_out),
+        ]
+        for standing in board.standings
+        if standing.fisher is not None
+    ]
+    headings = ["optimizer", "terms", "in batch", "best possible", "held out", "best possible, held out"]
+    return TextTable(headings, rows) if rows else None
+
+
+def fisher_by_layer(board: Board) -> TextTable | None:
+    """The same by layer: "in batch / held out" of every optimizer, mean over seeds."""
+    columns: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for standing in board.standings:
+        for result in standing.results:
+            for row in last_fisher_errors(result):
+                layers = columns.setdefault(standing.optimizer, {})
+                layers.setdefault(row.layer, []).append((row.in_batch, row.held_out))
+    if not columns:
+        return None
+    names = _in_order(list(dict.fromkeys(layer for column in columns.values() for layer in column)))
+    rows = [[layer, *(_pair(column.get(layer, [])) for column in columns.values())] for layer in names]
+    return TextTable(["layer", *columns], rows)
+
+
+def _pair(values: list[tuple[float, float]]) -> str:
+    if not values:
+        return ABSENT
+    means = (sum(column) / len(values) for column in zip(*values, strict=True))
+    return " / ".join(number(mean) for mean in means)
+
+
+def _in_order(layers: list[str]) -> list[str]:
+    """linear2 before linear10."""
+    return sorted(
+        layers, key=lambda name: (name.rstrip("0123456789"), int("0" + name[len(name.rstrip("0123456789")) :]))
+    )
+
+
+def _seeds(standing: Standing) -> str:
+    text = f"{len(standing.results)} of {standing.cells}"
+    return f"{text}, {standing.diverged} diverged" if standing.diverged else text
+
+
+def _target(time: TargetTime) -> tuple[str, str]:
+    if time.of == 0:
+        return ABSENT, ABSENT
+    hits = "" if time.hits == time.of else f" ({time.hits} of {time.of})"
+    if time.iterations is None or time.seconds is None:
+        return f"missed{hits}", f"missed{hits}"
+    return f"{number(time.iterations, 7)}{hits}", f"{number(time.seconds)}{hits}"

@@ -1,0 +1,100 @@
+"""What reports ask of a store, as arrays; each query goes through an index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from suite.records import PHASES, FisherError
+from suite.store.tables import EvaluationRow, FisherErrorRow, IterationRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from suite.store.store import Store
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluations:
+    """A run's evaluations, in order; losses in nats per example."""
+
+    iteration: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    train_loss: NDArray[np.float64]
+    test_loss: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """A run's iterations, averaged over bins of equal length, and its totals."""
+
+    iteration: NDArray[np.float64]  # the last of each bin
+    seconds: NDArray[np.float64]  # the training clock there
+    loss: NDArray[np.float64]  # mean of the bin's batch losses
+    iterations: int
+    total_seconds: float
+    total_cpu_seconds: float
+    phases: dict[str, float]  # seconds by phase
+
+
+def evaluations(store: Store, run: int) -> Evaluations:
+    """The evaluations of a run."""
+    table = EvaluationRow.__table__
+    columns = [table.c[name] for name in ("iteration", "seconds", "train_loss", "test_loss")]
+    rows = store.session.execute(sa.select(*columns).where(table.c.run_id == run).order_by(table.c.iteration))
+    return Evaluations(*_columns(rows.all(), 4))
+
+
+def course(store: Store, run: int, bins: int = 200) -> Course:
+    """The iterations of a run in at most `bins` bins, averaged by the database."""
+    table = IterationRow.__table__
+    mine = table.c.run_id == run
+    last = store.session.execute(sa.select(sa.func.max(table.c.iteration)).where(mine)).scalar() or 0
+    width = max(1, -(-last // bins))
+    bin_number = (table.c.iteration - 1) // width
+    phases = [sa.func.sum(table.c[name]) for name in ("forward_backward", "curvature", "inversion", "update_seconds")]
+    query = (
+        sa.select(
+            sa.func.max(table.c.iteration),
+            sa.func.max(table.c.seconds),
+            sa.func.max(table.c.cpu_seconds),
+            sa.func.avg(table.c.loss),
+            *phases,
+        )
+        .where(mine)
+        .group_by(bin_number)
+        .order_by(sa.func.max(table.c.iteration))
+    )
+    iteration, seconds, cpu, loss, *split = _columns(store.session.execute(query).all(), 4 + len(PHASES))
+    return Course(
+        iteration=iteration,
+        seconds=seconds,
+        loss=loss,
+        iterations=int(last),
+        total_seconds=float(seconds[-1]) if len(seconds) else 0.0,
+        total_cpu_seconds=float(cpu[-1]) if len(cpu) else 0.0,
+        phases={name: float(values.sum()) for name, values in zip(PHASES, split, strict=True)},
+    )
+
+
+def fisher_errors(store: Store, run: int) -> list[FisherError]:
+    """The Fisher errors of a run, by iteration and then in the order of layers in which they were measured."""
+    table = FisherErrorRow.__table__
+    names = FisherError._fields
+    rows = store.session.execute(
+        sa.select(*(table.c[name] for name in names)).where(table.c.run_id == run).order_by(table.c.iteration)
+    )
+    nan = float("nan")
+    return [FisherError._make(nan if value is None else value for value in row) for row in rows]
+
+
+def _columns(rows: Sequence[Any], count: int) -> list[NDArray[np.float64]]:
+    """Columns of a result; NULL is NaN."""
+    if not rows:
+        return [np.empty(0) for _ in range(count)]
+    return list(np.array([tuple(row) for row in rows], dtype=np.float64).T)

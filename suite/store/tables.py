@@ -1,0 +1,130 @@
+"""The tables of a store. Readable with any SQLite tool; numbers are numbers, and a NaN is NULL."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Table(DeclarativeBase):
+    """The base of all tables."""
+
+
+class Experiment(Table):
+    """A specification, once for each of its texts."""
+
+    __tablename__ = "experiments"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    text_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    text: Mapped[str] = mapped_column(Text)
+    first_run_at: Mapped[dt.datetime] = mapped_column(DateTime(timezone=True))
+
+
+class EnvironmentRow(Table):
+    """Machine and software that runs were measured with, once for each."""
+
+    __tablename__ = "environments"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    content_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    host: Mapped[str] = mapped_column(String(255))
+    cpu: Mapped[str] = mapped_column(String(255))
+    cores: Mapped[int]
+    memory_bytes: Mapped[int | None]
+    gpus: Mapped[str | None] = mapped_column(Text)
+    driver: Mapped[str | None] = mapped_column(String(64))
+    system: Mapped[str] = mapped_column(String(255))
+    python: Mapped[str] = mapped_column(String(32))
+    torch: Mapped[str] = mapped_column(String(64))
+    blas: Mapped[str] = mapped_column(String(255))
+    kfsvd: Mapped[str] = mapped_column(String(32))
+    commit: Mapped[str | None] = mapped_column("git_commit", String(40))
+    dirty: Mapped[bool | None]
+
+
+class RunRow(Table):
+    """One attempt at one cell."""
+
+    __tablename__ = "runs"
+    __table_args__ = (Index("runs_by_cell", "cell_key", "status"), Index("runs_by_status", "status"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id"))
+    environment_id: Mapped[int] = mapped_column(ForeignKey("environments.id"))
+    cell_key: Mapped[str] = mapped_column(String(16))
+    fingerprint: Mapped[str] = mapped_column(String(16))
+    optimizer: Mapped[str] = mapped_column(String(255))
+    dataset: Mapped[str] = mapped_column(String(255))
+    seed: Mapped[int]
+    definition: Mapped[dict[str, object]] = mapped_column(JSON)
+    group_key: Mapped[str] = mapped_column(String(16), index=True)
+    status: Mapped[str] = mapped_column(String(16))
+    device: Mapped[str] = mapped_column(String(32))
+    contended: Mapped[bool]
+    reference_seconds: Mapped[float | None]
+    problem: Mapped[str | None] = mapped_column(String(64))
+    pixels: Mapped[int | None]
+    parameters: Mapped[int | None]
+    floor: Mapped[float | None]
+    test_floor: Mapped[float | None]
+    started_at: Mapped[dt.datetime] = mapped_column(DateTime(timezone=True))
+    ended_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
+    heartbeat_at: Mapped[dt.datetime] = mapped_column(DateTime(timezone=True))
+    owner_host: Mapped[str] = mapped_column(String(255))
+    owner_pid: Mapped[int]
+    wall_seconds: Mapped[float | None]
+    peak_memory_bytes: Mapped[int | None]
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class IterationRow(Table):
+    """One step: the batch's loss before it, cumulative clock and CPU seconds, and its own seconds by phase."""
+
+    __tablename__ = "iterations"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012  SQLAlchemy's own form
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True, autoincrement=False)
+    iteration: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    epoch: Mapped[float] = mapped_column(Float)
+    loss: Mapped[float | None]
+    seconds: Mapped[float]
+    cpu_seconds: Mapped[float]
+    forward_backward: Mapped[float]
+    curvature: Mapped[float]
+    inversion: Mapped[float]
+    update: Mapped[float] = mapped_column("update_seconds")
+
+
+class EvaluationRow(Table):
+    """Losses over the training and test set, in nats per example."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True, autoincrement=False)
+    iteration: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    epoch: Mapped[float]
+    seconds: Mapped[float]
+    cpu_seconds: Mapped[float]
+    train_loss: Mapped[float | None]
+    test_loss: Mapped[float | None]
+
+
+class FisherErrorRow(Table):
+    """Relative Frobenius error of a layer's current approximation, and the best possible one at its rank."""
+
+    __tablename__ = "fisher_errors"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True, autoincrement=False)
+    iteration: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    layer: Mapped[str] = mapped_column(String(255), primary_key=True)
+    rank: Mapped[int]
+    in_batch: Mapped[float | None]
+    held_out: Mapped[float | None]
+    best_in_batch: Mapped[float | None]
+    best_held_out: Mapped[float | None]
