@@ -50,7 +50,7 @@ class PlainView:
 
     def __init__(self, console: Console, total: int) -> None:
         self.console, self.total = console, total
-        self.running: dict[Cell, _Running] = {}
+        self.running: dict[str, _Running] = {}  # by the slot's name
         self.ended: list[tuple[Cell, str, float]] = []
         self.begun = time.monotonic()
         self._notes: set[tuple[str, str]] = set()
@@ -62,12 +62,12 @@ class PlainView:
 
     def started(self, cell: Cell, slot: Slot) -> None:
         """A worker has taken the cell."""
-        self.running[cell] = _Running(cell, slot, time.monotonic())
+        self.running[slot.name] = _Running(cell, slot, time.monotonic())
 
     def measured(self, cell: Cell, slot: Slot, records: Records) -> None:
         """Records of the cell have arrived."""
-        if records.iterations and cell in self.running:
-            state, last = self.running[cell], records.iterations[-1]
+        if records.iterations and slot.name in self.running:
+            state, last = self.running[slot.name], records.iterations[-1]
             state.iteration, state.loss, state.seconds, state.epoch = (
                 last.iteration,
                 last.loss,
@@ -83,7 +83,7 @@ class PlainView:
 
     def finished(self, cell: Cell, slot: Slot, status: str, error: str | None) -> None:
         """The cell is over: one line, with the last line of an error."""
-        state = self.running.pop(cell)
+        state = self.running.pop(slot.name)
         self.ended.append((cell, status, time.monotonic() - state.since))
         colour = {"done": "green", "diverged": "magenta", "interrupted": "yellow"}.get(status, "red")
         line = (
