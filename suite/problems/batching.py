@@ -28,4 +28,4 @@ def batches(n: int, batch_size: int, seed: int) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     while True:
         permutation = torch.randperm(n, generator=generator)
-        yield from permutation[: n - n % size].split(size)
+        yield from permutation[: n - n % size].view(-1, size)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from suite.problems.data import dataset
 from suite.problems.split import Split
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from suite.problems.networks import Network
     from suite.problems.spec import ProblemSpec
 
-_CHUNK = 4096  # examples converted to floats at a time
+_CHUNK = 4096  # examples at a time where stored numbers are widened
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +32,10 @@ class Problem:
         batch_size: examples of a step.
         pixels: outputs of the network per example.
         floor: the entropy of the training targets in nats per example, below which no Bernoulli model can go; None
-            where there is none.
+            for other likelihoods.
         test_floor: that of the test targets.
         architecture: what builds the network.
-        output_mean: (pixels,), the mean of the training targets (class frequencies for labels).
+        output_mean: (pixels,), the mean of the training targets; class frequencies where they are labels.
 
     """
 
@@ -52,12 +51,21 @@ class Problem:
     output_mean: Tensor
 
     def network(self, seed: int) -> nn.Module:
-        """A network on the CPU whose initial weights are a pure function of `seed`."""
+        """A network on the CPU whose initial weights are a pure function of `seed`.
+
+        Raises:
+            SuiteError: the network does not fit the images.
+
+        """
         import torch
 
         generator = torch.Generator().manual_seed(seed)
-        with torch.random.fork_rng(devices=[]):  # torch's own initialisation must not move the global stream
-            return self.architecture.build(self.train.shape, self.pixels, self.output_mean, self.likelihood, generator)
+        return self.architecture.build(self.train.shape, self.pixels, self.output_mean, self.likelihood, generator)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(parameter.numel() for parameter in self.network(seed=0).parameters())
 
     def to(self, device: torch.device) -> Problem:
         """The same problem with its examples on another device."""
@@ -65,75 +73,75 @@ class Problem:
 
 
 def make_problem(spec: ProblemSpec, images: Images) -> Problem:
-    """The problem that `spec` poses on `images`.
-
-    Raises:
-        SuiteError: the likelihood is categorical and the images have no labels.
-
-    """
+    """The problem that `spec` poses on `images`; mean and floors are those of the examples in use."""
     import torch
 
-    from suite.errors import SuiteError
-
-    classify = spec.likelihood == "categorical"
-    if classify and images.train_labels is None:
-        raise SuiteError(f"data set {spec.data!r} has no labels: choose the likelihood bernoulli or gaussian")
-    count = min(spec.train_examples or len(images.train), len(images.train))
+    count = spec.train_examples or len(images.train)
     shape = spec.network.input_shape(images.train.shape[1:])
-    train_values, test_values = images.train[:count], images.test
-
-    def split(values: NDArray[Any], labels: NDArray[np.int64] | None) -> Split:
-        tensor = torch.from_numpy(values.reshape(len(values), -1))
-        kept = None if not classify or labels is None else torch.from_numpy(labels.astype(np.int64))
-        return Split(tensor, images.scale, shape, kept)
-
-    train_labels = None if images.train_labels is None else images.train_labels[:count]
-    train, test = split(train_values, train_labels), split(test_values, images.test_labels)
-    if classify and train_labels is not None:
-        pixels = int(train_labels.max()) + 1
-        output_mean = np.bincount(train_labels, minlength=pixels) / count
+    train = _split(images.train[:count], images.scale, shape)
+    test = _split(images.test, images.scale, shape)
+    train_floor = test_floor = None
+    if spec.likelihood == "categorical":
+        train_labels, test_labels = torch.from_numpy(images.train_labels)[:count], torch.from_numpy(images.test_labels)
+        train, test = replace(train, labels=train_labels), replace(test, labels=test_labels)
+        mean = torch.bincount(train_labels, minlength=dataset(spec.data).INFO.classes or 0) / count
     else:
-        pixels = train.values.shape[1]
-        output_mean = _mean(train.values.numpy()) * images.scale
-    bernoulli = spec.likelihood == "bernoulli"
+        mean = torch.from_numpy(mean_example(train.values.numpy(), images.scale)).float()
+    if spec.likelihood == "bernoulli":
+        train_floor, test_floor = (entropy(split.values.numpy(), images.scale) for split in (train, test))
     return Problem(
         name=images.name,
         train=train,
         test=test,
         likelihood=spec.likelihood,
         batch_size=spec.batch_size,
-        pixels=pixels,
-        floor=entropy(train.values.numpy(), images.scale) if bernoulli else None,
-        test_floor=entropy(test.values.numpy(), images.scale) if bernoulli else None,
+        pixels=len(mean),
+        floor=train_floor,
+        test_floor=test_floor,
         architecture=spec.network,
-        output_mean=torch.from_numpy(output_mean).to(torch.float32),
+        output_mean=mean,
     )
 
 
+def _split(images: NDArray[Any], scale: float, shape: tuple[int, ...]) -> Split:
+    import torch
+
+    return Split(torch.from_numpy(images.reshape(len(images), -1)), scale, shape)
+
+
+def mean_example(values: NDArray[Any], scale: float) -> NDArray[Any]:
+    """(pixels,) float64: the mean of values · scale over examples, for values (n, pixels)."""
+    import numpy as np
+
+    total = np.zeros(values.shape[1])
+    for start in range(0, len(values), _CHUNK):
+        total += values[start : start + _CHUNK].sum(0, dtype=np.float64)
+    return total * scale / len(values)
+
+
 def entropy(values: NDArray[Any], scale: float) -> float:
-    """Σ over pixels of −t log t − (1 − t) log(1 − t), t = values · scale in [0, 1], its mean over examples, in nats.
+    """Σ over pixels of −t log t − (1 − t) log(1 − t), t = values · scale, its mean over examples, in nats.
 
     The smallest Bernoulli negative log-likelihood that any model reaches on these targets.
 
     Args:
-        values: (n, pixels) uint8.
+        values: (n, pixels), uint8 or float16.
         scale: what a stored unit is worth.
 
     Raises:
         ValueError: a target lies outside [0, 1].
 
     """
-    counts = np.bincount(values.ravel(), minlength=256) if values.dtype == np.uint8 else None
-    if counts is None or counts[np.arange(len(counts)) * scale > 1 + 1e-9].any():
-        raise ValueError("Bernoulli targets must be stored as uint8 and lie in [0, 1]")
-    t = np.clip(np.arange(len(counts)) * scale, 0, 1)
+    import numpy as np
+
+    codes = values.view(np.dtype(f"u{values.itemsize}"))  # few numbers can be stored: count each
+    counts = np.zeros(256**values.itemsize, dtype=np.int64)
+    for start in range(0, len(codes), _CHUNK):
+        counts += np.bincount(codes[start : start + _CHUNK].ravel(), minlength=len(counts))
+    (present,) = counts.nonzero()
+    t = present.astype(codes.dtype).view(values.dtype).astype(np.float64) * scale
+    if not ((t >= 0) & (t <= 1)).all():
+        raise ValueError(f"Bernoulli targets must lie in [0, 1]; these range from {t.min()} to {t.max()}")
     inside = (t > 0) & (t < 1)
-    t, weights = t[inside], counts[inside]
+    t, weights = t[inside], counts[present][inside]
     return float(-(weights * (t * np.log(t) + (1 - t) * np.log1p(-t))).sum() / len(values))
-
-
-def _mean(values: NDArray[Any]) -> NDArray[np.float64]:
-    total = np.zeros(values.shape[1])
-    for start in range(0, len(values), _CHUNK):
-        total += values[start : start + _CHUNK].sum(0, dtype=np.float64)
-    return total / len(values)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
+from suite.hints import did_you_mean
 from suite.model import Model
-from suite.problems.data import load_images
+from suite.problems.data import DATASETS, dataset
 from suite.problems.networks import AnyNetwork
 
 if TYPE_CHECKING:
     from suite.problems.data.folders import Folders
     from suite.problems.problem import Problem
+
+Likelihood = Literal["bernoulli", "gaussian", "categorical"]
 
 
 class ProblemSpec(Model):
@@ -20,20 +23,52 @@ class ProblemSpec(Model):
 
     data: str = Field(description="a name of `kfsvd-bench datasets list`")
     network: AnyNetwork = Field(description="kind and parameters of the network")
-    likelihood: Literal["bernoulli", "gaussian", "categorical"] = Field(description="what the outputs mean")
+    likelihood: Likelihood = Field(description="what the outputs mean")
     batch_size: int = Field(ge=1, description="examples of a step")
     train_examples: int | None = Field(
         default=None, ge=1, description="only the first so many training examples; all if not given"
     )
+
+    @field_validator("data")
+    @classmethod
+    def _known(cls, data: str) -> str:
+        if data not in DATASETS:
+            raise ValueError(f"unknown data set {data!r}{did_you_mean(data, DATASETS)}")
+        return data
+
+    @field_validator("likelihood")
+    @classmethod
+    def _suits(cls, likelihood: Likelihood, given: ValidationInfo) -> Likelihood:
+        network, data = given.data.get("network"), given.data.get("data")
+        if network is not None and network.reconstructs == (likelihood == "categorical"):
+            task = "reproduces its inputs" if network.reconstructs else "predicts labels"
+            choices = "bernoulli or gaussian" if network.reconstructs else "categorical"
+            raise ValueError(f"the {network.kind} network {task}: must be {choices}, not {likelihood!r}")
+        if data is None:
+            return likelihood
+        if likelihood == "categorical" and dataset(data).INFO.classes is None:
+            raise ValueError(f"must not be 'categorical': the data set {data!r} has no labels")
+        if likelihood == "bernoulli" and not dataset(data).INFO.unit_interval:
+            raise ValueError(f"must not be 'bernoulli': the pixels of {data!r} are not between 0 and 1")
+        return likelihood
+
+    @field_validator("train_examples")
+    @classmethod
+    def _at_hand(cls, train_examples: int | None, given: ValidationInfo) -> int | None:
+        data = given.data.get("data")
+        if data is not None and train_examples is not None and train_examples > dataset(data).INFO.train:
+            size = dataset(data).INFO.train
+            raise ValueError(f"must be at most {size}, the size of {data!r}, not {train_examples}")
+        return train_examples
 
     def load(self, folders: Folders) -> Problem:
         """Read or make the data, and pose the problem.
 
         Raises:
             DataMissingError: the data are neither at hand nor to be had.
-            SuiteError: the data do not suit the likelihood.
+            SuiteError: a file of the user is not what it should be.
 
         """
         from suite.problems.problem import make_problem
 
-        return make_problem(self, load_images(self.data, folders))
+        return make_problem(self, dataset(self.data).load(folders))

@@ -1,20 +1,19 @@
 """The data sets: one file and one line each.
 
-A module holds `DESCRIPTION` and `SIZE` (words), `load(folders) -> Images`, `files(folders)`: what it reads, where that
-is and what it should be, and `fetch(folders, report)`: get or make it ahead of time.
+A module of a data set holds what `DataSet` declares. None imports NumPy, SciPy or scikit-learn before it is used.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suite.problems.data.fetch import Check, Report
+    from suite.problems.data.fetch import Report
     from suite.problems.data.folders import Folders
-    from suite.problems.data.images import Images
+    from suite.problems.data.images import Check, DataInfo, Found, Images
 
 DATASETS: dict[str, str] = {
     "digits": "suite.problems.data.digits",
@@ -24,40 +23,57 @@ DATASETS: dict[str, str] = {
 }
 
 
-def load_images(name: str, folders: Folders) -> Images:
-    """The data set of that name, fetched or generated where it is not at hand.
+class DataSet(Protocol):
+    """What a module of a data set holds."""
 
-    Raises:
-        DataMissingError: it is neither at hand nor to be had.
+    INFO: DataInfo
 
-    """
-    images: Images = import_module(DATASETS[name]).load(folders)
-    return images
+    def load(self, folders: Folders) -> Images:
+        """The images, fetched or made where they are not at hand."""
+
+    def find(self, folders: Folders) -> Found:
+        """The name under which reports will show it, and where it is; loads nothing."""
+
+    def fetch(self, folders: Folders, report: Report) -> list[Path]:
+        """Get or make its files ahead of time."""
+
+    def verify(self, folders: Folders) -> list[Check]:
+        """Hold the files at hand against their checksums."""
+
+
+def dataset(name: str) -> DataSet:
+    """The data set of that name in `DATASETS`."""
+    return cast("DataSet", import_module(DATASETS[name]))
 
 
 def fetch(name: str, folders: Folders, report: Report) -> list[Path]:
-    """Get or make the files of a data set ahead of time; their paths.
+    """Get or make the files of a data set ahead of time; their paths (none where it ships with a package).
 
     Raises:
-        DataMissingError: they are not to be had.
+        DataMissingError: they are neither at hand nor to be had.
 
     """
-    paths: list[Path] = import_module(DATASETS[name]).fetch(folders, report)
-    return paths
+    return dataset(name).fetch(folders, report)
 
 
 def verify(name: str, folders: Folders) -> list[Check]:
-    """Hold the files of a data set that are at hand against their checksums."""
-    checks: list[Check] = import_module(DATASETS[name]).verify(folders)
-    return checks
+    """Hold every file of a data set that is at hand against its checksum."""
+    return dataset(name).verify(folders)
 
 
-def catalogue(folders: Folders) -> list[dict[str, Any]]:
-    """One row a data set: its name, what it is, its size and where it is found."""
+def catalogue(folders: Folders) -> list[dict[str, str]]:
+    """One row a data set: its name, the name in reports, what it is, its size, its source, and where it is found."""
     rows = []
-    for name, module in DATASETS.items():
-        found = import_module(module)
+    for name in DATASETS:
+        info, found = dataset(name).INFO, dataset(name).find(folders)
         rows.append(
-            {"name": name, "what it is": found.DESCRIPTION, "size": found.SIZE, "found": found.whereabouts(folders)}
+            {
+                "name": name,
+                "in reports": found.name,
+                "what it is": info.description + (", with labels" if info.classes else ""),
+                "size": f"{info.train:,} train / {info.test:,} test",
+                "source": info.source,
+                "found": found.where,
+            }
         )
     return rows

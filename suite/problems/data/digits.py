@@ -4,34 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from suite.problems.data.images import Images
+from suite.problems.data.images import Check, DataInfo, Found, Images
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suite.problems.data.fetch import Check, Report
+    from suite.problems.data.fetch import Report
     from suite.problems.data.folders import Folders
 
-DESCRIPTION = "handwritten digits, 8×8, with labels; ships with scikit-learn"
-SIZE = "1,437 train / 360 test"
-TRAIN = 1437
+INFO = DataInfo("handwritten digits, 8×8", 1437, 360, "ships with scikit-learn", classes=10, unit_interval=True)
 
 
 def load(folders: Folders) -> Images:
-    """The first 1,437 examples train, the last 360 (other writers) test; pixels /16."""
+    """In scikit-learn's order, the first 1,437 examples train and the last 360 test; pixels /16."""
+    import numpy as np
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    images = bunch.images.astype(np.uint8)
-    labels = bunch.target
-    return Images("digits", images[:TRAIN], images[TRAIN:], 1 / 16, labels[:TRAIN], labels[TRAIN:])
+    images, labels = bunch.images.astype(np.uint8), bunch.target.astype(np.int64)
+    train = INFO.train
+    return Images("digits", images[:train], images[train:], 1 / 16, labels[:train], labels[train:])
 
 
-def whereabouts(folders: Folders) -> str:
-    """Where it is found."""
-    return "in scikit-learn"
+def find(folders: Folders) -> Found:
+    """It is in the package."""
+    return Found("digits", "in scikit-learn")
 
 
 def fetch(folders: Folders, report: Report) -> list[Path]:

@@ -1,155 +1,126 @@
-"""Getting files: resumable downloads, checksums, atomic writes, and caches that two processes never build at once."""
+"""Getting files from mirrors: resumable, checked against SHA-256, and only ever complete under their name."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from suite.errors import DataMissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
 Report = Callable[[str, int, int | None], None]
-"""Called with what is being fetched, the bytes so far, and the bytes in all where they are known."""
+"""Called with the name of a file that is being fetched or made, its bytes so far, and all its bytes where known."""
 
-TIMEOUT_SECONDS = 10.0
-_CHUNK = 1 << 18
+TIMEOUT_SECONDS = 10.0  # of silence
+MOST_ATTEMPTS = 20  # at one mirror, each of which must have brought something
+_CHUNK = 1 << 18  # bytes
 
 
-def silent(_what: str, _done: int, _total: int | None) -> None:
+def silent(_file: str, _done: int, _total: int | None) -> None:
     """A report to nobody."""
 
 
-@dataclass(frozen=True)
-class Check:
-    """A file at hand against its checksum."""
-
-    file: Path
-    expected: str
-    actual: str
-
-    @property
-    def ok(self) -> bool:
-        """Whether it is what it should be."""
-        return self.expected == self.actual
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256(data: bytes) -> str:
-    """The SHA-256 of some bytes, in hex."""
-    return hashlib.sha256(data).hexdigest()
+def missing(what: str, failures: Sequence[str], remedy: str) -> DataMissingError:
+    """One error that says what was tried and which file to put where.
+
+    Args:
+        what: the data set, and perhaps the file, that is wanted.
+        failures: one line for each way that was tried.
+        remedy: a sentence that names the file and the folder.
+
+    """
+    tried = "".join(f"\n  tried {line}" for line in failures)
+    return DataMissingError(f"{what} is not at hand and could not be fetched{tried}\n  {remedy}")
 
 
-def download(urls: list[str], expected: str, target: Path, report: Report) -> list[str]:
+def download(urls: Sequence[str], expected: str, target: Path, report: Report) -> list[str]:
     """Fetch `target` from the first mirror that has the right bytes.
 
-    An interrupted download is resumed where it stopped; a file whose checksum is wrong is thrown away; `target`
-    appears only when it is complete and right.
+    What has arrived is kept in a `.part` file beside it, from which a broken download goes on, now or in a later
+    process; a file whose checksum is wrong is thrown away; `target` appears only when it is complete and right.
 
     Args:
         urls: mirrors, in order.
         expected: the SHA-256 in hex.
-        target: the file to write.
+        target: the file to write, in a folder that exists.
         report: told of the progress.
 
     Returns:
-        What was tried in vain: one line a mirror, none where the file arrived.
+        One line for each mirror that failed; none where the file arrived.
 
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    tried = []
+    failures = []
     for url in urls:
+        failure = _download(url, expected, target, report)
+        if failure is None:
+            return []
+        failures.append(f"{url}: {failure}")
+    return failures
+
+
+def _download(url: str, expected: str, target: Path, report: Report) -> str | None:
+    """Fetch `target` from one mirror; what went wrong."""
+    import http.client
+
+    part = target.with_name(target.name + ".part")
+    for _ in range(MOST_ATTEMPTS):
+        before = part.stat().st_size if part.exists() else 0
         try:
             _append(url, part, report, target.name)
-        except (OSError, urllib.error.URLError) as error:  # URLError covers HTTP statuses, names and time-outs
-            tried.append(f"{url}: {getattr(error, 'reason', error)}")
-            continue
-        actual = sha256(part.read_bytes())
+        except (OSError, http.client.HTTPException) as error:  # OSError: names, time-outs, HTTP statuses, full disks
+            if part.exists() and part.stat().st_size > before:
+                continue  # the connection broke, but brought something: go on from there
+            return str(getattr(error, "reason", error))
+        actual = file_sha256(part)
         if actual == expected:
             os.replace(part, target)
-            return []
+            return None
         part.unlink()
-        tried.append(f"{url}: wrong checksum {actual[:12]}…, expected {expected[:12]}…")
-    return tried
+        if before == 0:
+            return f"wrong checksum {actual[:12]}…, expected {expected[:12]}…"
+        # What lay there before may have been of another file: once more, from the start.
+    return f"the connection broke {MOST_ATTEMPTS} times"
 
 
-def _append(url: str, part: Path, report: Report, what: str) -> None:
-    """Fetch the rest of `part`, or all of it where the server does not resume."""
+def _append(url: str, part: Path, report: Report, name: str) -> None:
+    """Fetch the rest of `part`, or all of it where the server does not resume.
+
+    Raises:
+        OSError: no connection, a refusal, or an early end; what has arrived is in `part`.
+
+    """
+    import urllib.error
+    import urllib.request
+
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    headers = {"User-Agent": "kfsvd-bench"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing is left to fetch: the checksum will tell
-            error.close()
+        error.close()
+        if error.code == 416 and have:  # there is no more: the checksum will tell whether that is right
             return
         raise
     with response:
         resumed = response.status == 206
         have = have if resumed else 0
         length = response.headers.get("Content-Length")
-        total = have + int(length) if length else None
+        total = have + int(length) if length and length.isdecimal() else None
         with part.open("ab" if resumed else "wb") as file:
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
                 have += len(chunk)
-                report(what, have, total)
+                report(name, have, total)
     if total is not None and have < total:
         raise OSError(f"the connection ended after {have} of {total} bytes")
-
-
-@contextmanager
-def building(target: Path) -> Iterator[bool]:
-    """Whether `target` is still to be made, while no other process makes it.
-
-    Raises:
-        DataMissingError: the cache cannot be written.
-
-    """
-    from filelock import FileLock
-
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(target.with_name(target.name + ".lock"))
-        lock.acquire()
-    except OSError as error:
-        raise DataMissingError(f"the data cache {target.parent} cannot be written: {error}") from None
-    try:
-        yield not target.exists()
-    finally:
-        lock.release()
-
-
-def save_array(target: Path, array: NDArray[Any]) -> None:
-    """Write a .npy file that appears only when it is complete."""
-    import numpy as np
-
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        np.save(file, array)
-    os.replace(part, target)
-
-
-def map_array(path: Path) -> NDArray[Any]:
-    """A .npy file, memory-mapped; copied page by page only where it is written to."""
-    import numpy as np
-
-    array: NDArray[np.generic] = np.load(path, mmap_mode="c")
-    return array
-
-
-def missing(name: str, tried: list[str], remedy: str) -> DataMissingError:
-    """One error that says what was tried and which file to put where."""
-    attempts = "".join(f"\n  tried {line}" for line in tried)
-    return DataMissingError(f"data set {name!r} is not at hand and could not be fetched.{attempts}\n  {remedy}")

