@@ -14,7 +14,7 @@ over all its images before it comes to their next patch, so that its first examp
 from __future__ import annotations
 
 import zipfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from suite.problems.data.cache import array_sha256, built, converted, locked, map_array, sha256
 from suite.problems.data.fetch import download, missing, silent
@@ -41,7 +41,7 @@ INFO = DataInfo(
 ORIGINAL = ("faces/newfaces_rot_single.mat", "newfaces_rot_single.mat")
 REBUILT = "faces-rebuilt.npy"
 SEED = 1
-SHA256 = "6c33d3f385540504657618565a72300c50ea89793c975ae14a1d60d56f334f3c"
+SHA256 = "6e8733d9215f05a56a1c376bdb82138ecb65c4e80e039533260c847cdd1271d1"
 """Of the rebuilt array, (165600, 25, 25) float16."""
 
 OLIVETTI = (
@@ -163,7 +163,7 @@ def read_original(path: Path) -> NDArray[np.float16]:
     import numpy as np
     from scipy.io import loadmat
 
-    columns = loadmat(path, variable_names=["newfaces_single"])["newfaces_single"]
+    columns: NDArray[np.floating[Any]] = loadmat(path, variable_names=["newfaces_single"])["newfaces_single"]
     return columns.T.astype(np.float16, order="C", casting="same_kind").reshape(sum(PARTS) * PATCHES, 25, 25)
 
 
