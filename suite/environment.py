@@ -79,8 +79,11 @@ def _driver() -> str | None:
 
 
 def _blas(configuration: str) -> str:
-    lines = [line.strip(" -") for line in configuration.splitlines() if re.search(r"MKL|BLAS", line)]
-    return lines[0].split(",")[0][:255] if lines else "unknown"
+    """What torch multiplies matrices with: the library's own line in its configuration, else its short name."""
+    if found := re.search(r"- (.*(?:Math Kernel Library|OpenBLAS|Accelerate|ArmPL).*)", configuration):
+        return found[1][:255]
+    found = re.search(r"BLAS_INFO=(\w+)", configuration)
+    return found[1] if found else "unknown"
 
 
 def _checkout(folder: Path) -> tuple[str | None, bool | None]:

@@ -24,7 +24,8 @@ def list_datasets(data_folder: Path | None, *, json: bool) -> ExitCode:
     if json:
         print(jsonlib.dumps(rows, indent=2))
     else:
-        print(tabulate(rows, headers="keys", maxcolwidths=[None, None, 50, None, 50]))
+        shown = [{key: value for key, value in row.items() if key != "source"} for row in rows]
+        print(tabulate(shown, headers="keys", maxcolwidths=[None, None, 40, None, None]))
     return ExitCode.FINE
 
 

@@ -58,7 +58,7 @@ def cost(board: Board) -> TextTable:
     targets = [time.target for time in board.standings[0].targets]
     headings = ["optimizer", "time / iteration", "÷ Adam"]
     for target in targets:
-        headings += [f"iterations to {number(target, 4)}", f"seconds to {number(target, 4)}"]
+        headings += [f"iterations to {target:g}", f"seconds to {target:g}"]
     rows = [
         [
             standing.optimizer,
@@ -129,4 +129,4 @@ def _target(time: TargetTime) -> tuple[str, str]:
     hits = "" if time.hits == time.of else f" ({time.hits} of {time.of})"
     if time.iterations is None or time.seconds is None:
         return f"missed{hits}", f"missed{hits}"
-    return f"{number(time.iterations, 7)}{hits}", f"{number(time.seconds)}{hits}"
+    return f"{time.iterations:,.0f}{hits}", f"{number(time.seconds)}{hits}"

@@ -1,0 +1,59 @@
+"""A spec in a file, and the command line as a user calls it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+SMALL = """
+version: 1
+name: small
+description: A small matrix for tests.
+optimizers:
+  sgd: {method: sgd, lr: 0.01}
+  adam: {method: adam, lr: 0.003}
+  kfac: {method: kfac, lr: 0.1, damping: 1.0}
+  kpsvd: {method: kpsvd, lr: 0.1, damping: 1.0}
+datasets:
+  digits:
+    data: digits
+    network: {kind: autoencoder, encoder: [16, 4], activation: tanh}
+    likelihood: bernoulli
+    batch_size: 64
+seeds: [0, 1]
+budget: {iterations: 60}
+measure: {loss_every: 20, fisher_every: 30, fisher_samples: 32}
+targets: {digits: [20.0, 1.0]}
+"""
+
+
+def write_spec(folder: Path, text: str = SMALL, name: str = "small.yaml") -> Path:
+    path = folder / name
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """A user's environment with a cache of its own and a terminal of fixed width."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("KFSVD_DATA", "FORCE_COLOR")}
+    return kept | {"XDG_CACHE_HOME": str(folder / "cache"), "COLUMNS": "160"}
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "suite.cli", *map(str, arguments)]
+
+
+def bench(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run `kfsvd-bench` in `folder` as a process of its own."""
+    return subprocess.run(
+        command(*arguments),
+        cwd=folder,
+        env=environment(folder) | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
