@@ -83,7 +83,7 @@ def converted(folders: Folders, source: Path, make: Callable[[Path], NDArray[Any
         if not target.is_file():
             try:
                 array = make(source)
-            except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+            except Exception as error:  # of a damaged file, SciPy's reader raises whatever its parts raise
                 raise SuiteError(f"{source} cannot be read: {error!r}") from None
             _write(target, array, None)
     return target

@@ -13,7 +13,6 @@ over all its images before it comes to their next patch, so that its first examp
 
 from __future__ import annotations
 
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 from suite.problems.data.cache import array_sha256, built, converted, locked, map_array, sha256
@@ -201,5 +200,5 @@ def read_olivetti(path: Path) -> NDArray[np.uint8]:
                 return images
         columns = loadmat(path, variable_names=["faces"])["faces"]
         return np.ascontiguousarray(columns.T.reshape(400, 64, 64).transpose(0, 2, 1)).astype(np.uint8)
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, zipfile.BadZipFile):
+    except Exception:  # the readers raise whatever their parts raise
         return np.empty((0, 64, 64), dtype=np.uint8)

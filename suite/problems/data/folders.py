@@ -55,6 +55,11 @@ class Folders:
         """The first of these files that exists."""
         return next(self.places(*names), None)
 
+    def lacking(self, *names: str) -> list[str]:
+        """One line for each folder that has none of these files."""
+        folders = [folder for folder in (self.data, self.cache) if folder is not None]
+        return [f"{f}: no {names[0]}" for f in folders if not any((f / name).is_file() for name in names)]
+
     @property
     def home(self) -> Path:
         """Where a user best puts a file: the folder that they gave, else the cache."""

@@ -127,7 +127,7 @@ def unpack(path: Path) -> bytes:
 def _contents(folders: Folders, report: Report) -> Iterator[tuple[Path, bytes]]:
     """Path and content of the four files."""
     for file in FILES:
-        failures: list[str] = []
+        failures = folders.lacking(*file.places)
         found = _at_hand(file, folders, failures)
         if found is None:
             target = folders.cache / "mnist" / f"{file.name}.gz"
