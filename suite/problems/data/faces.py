@@ -44,10 +44,10 @@ SHA256 = "6e8733d9215f05a56a1c376bdb82138ecb65c4e80e039533260c847cdd1271d1"
 """Of the rebuilt array, (165600, 25, 25) float16."""
 
 OLIVETTI = (
-    "olivetti/olivetti_faces_u8.npz",
     "olivetti/olivettifaces.mat",
-    "olivetti_faces_u8.npz",
+    "olivetti/olivetti_faces_u8.npz",
     "olivettifaces.mat",
+    "olivetti_faces_u8.npz",
 )
 MAT_URLS = ("https://ndownloader.figshare.com/files/5976027",)
 MAT_SHA256 = "b612fb967f2dc77c9c62d3e1266e0c73d5fca46a4b8906c18e454d41af987794"
@@ -173,7 +173,7 @@ def olivetti(folders: Folders, report: Report) -> NDArray[np.uint8]:
         DataMissingError: they are neither at hand nor to be had.
 
     """
-    failures = []
+    failures = folders.lacking(*OLIVETTI)
     for path in folders.places(*OLIVETTI):
         images = read_olivetti(path)
         if sha256(images) == OLIVETTI_SHA256:

@@ -81,8 +81,9 @@ class Network(Model, ABC):
         with torch.random.fork_rng(devices=[]):  # torch's own initialisation would move the global stream
             network = nn.Sequential(OrderedDict(self.layers(inputs, outputs)))
         initialise(network, self.init, self.bias, generator)
-        last = network[-1]
-        if self.output_bias == "mean" and isinstance(last, nn.Linear):
+        if self.output_bias == "mean":
+            last = network[-1]
+            assert isinstance(last, nn.Linear), "the last layer is linear"
             with torch.no_grad():
                 last.bias.copy_(natural_parameter(output_mean, likelihood))
         return network
