@@ -53,6 +53,13 @@ def test_files_are_looked_for_in_the_users_folder_first(folders: Folders) -> Non
     assert list(folders.places("a", "b")) == [data / "a", data / "b", cache / "a"]
 
 
+def test_folders_that_lack_a_file_are_listed(folders: Folders) -> None:
+    assert folders.lacking("a", "b") == [f"{folders.data}: no a", f"{folders.cache}: no a"]
+    (folders.cache / "b").touch()
+    assert folders.lacking("a", "b") == [f"{folders.data}: no a"]
+    assert Folders(None, folders.cache).lacking("a", "b") == []
+
+
 def test_a_folder_is_no_file(folders: Folders) -> None:
     (folders.cache / "a").mkdir()
     assert folders.find("a") is None
