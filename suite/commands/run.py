@@ -10,6 +10,7 @@ from rich.console import Console
 from suite.commands.matrix import load_matrix
 from suite.errors import ExitCode
 from suite.fingerprint import library_fingerprint
+from suite.problems import Folders
 from suite.progress import view_for
 from suite.scheduling.slots import parse_devices
 
@@ -34,6 +35,7 @@ def run(
         console.print("No cell is left by the spec's exclusions: nothing to measure.")
         return ExitCode.NOTHING_MEASURED
     slots = parse_devices(devices)
+    folders = Folders.default(data_folder)
 
     from suite.environment import current_environment
     from suite.report import terminal_leaderboard
@@ -59,7 +61,7 @@ def run(
             )
             console.print(f"Measuring {len(missing)} cells on {', '.join(slot.name for slot in slots)} into {db}")
             with view_for(console, len(missing)) as view:
-                summary = run_cells(missing, slots, store, provenance, view, data_folder)
+                summary = run_cells(missing, slots, store, provenance, view, folders)
         measured = store.measured([cell.key for cell in matrix.cells], matrix.fingerprint)
         statuses = dict(summary.statuses) if summary else {}
         if json:

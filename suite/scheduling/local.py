@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from suite.matrix import Cell
+    from suite.problems import Folders
     from suite.records import Records
     from suite.scheduling.slots import Slot
     from suite.store import Store
@@ -100,7 +101,7 @@ def run_cells(
     store: Store,
     provenance: Provenance,
     view: View,
-    data_folder: Path | None = None,
+    folders: Folders,
 ) -> Summary:
     """Train every cell, each in the first slot that is free, in the order given.
 
@@ -108,7 +109,7 @@ def run_cells(
     Ctrl-C or SIGTERM once: workers send what they have measured, their cells are recorded as interrupted. Twice:
     workers are killed at once.
     """
-    with _Scheduler(cells, slots, store, provenance, view, data_folder) as scheduler:
+    with _Scheduler(cells, slots, store, provenance, view, folders) as scheduler:
         return scheduler.run()
 
 
@@ -120,11 +121,11 @@ class _Scheduler:
         store: Store,
         provenance: Provenance,
         view: View,
-        data_folder: Path | None,
+        folders: Folders,
     ) -> None:
         self.queue = deque(cells)
         self.slots = slots[: len(cells)]
-        self.store, self.provenance, self.view, self.data_folder = store, provenance, view, data_folder
+        self.store, self.provenance, self.view, self.folders = store, provenance, view, folders
         self.summary = Summary()
         self.workers: list[_Worker] = []
         self.signals = 0
@@ -223,7 +224,7 @@ class _Scheduler:
         )
         self.view.started(cell, worker.slot)
         try:
-            worker.connection.send(Job(worker.run, cell, self.data_folder))
+            worker.connection.send(Job(worker.run, cell, self.folders))
         except OSError:
             self._lost(worker)
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from suite.matrix import Cell
+    from suite.problems import Folders
     from suite.records import Records
 
 
@@ -18,7 +17,7 @@ class Job:
 
     run: int
     cell: Cell
-    data_folder: Path | None
+    folders: Folders
 
 
 @dataclass(frozen=True)

@@ -79,11 +79,10 @@ def _train(connection: Connection, device: torch.device, job: Job) -> Finished:
 
 
 def _run(connection: Connection, device: torch.device, job: Job) -> str:
-    from suite.problems import Folders
     from suite.scheduling.reference import reference_seconds
     from suite.training import Training
 
-    problem = job.cell.problem.load(Folders.default(job.data_folder)).to(device)
+    problem = job.cell.problem.load(job.folders).to(device)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         training = Training(job.cell, problem, device)
