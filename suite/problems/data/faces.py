@@ -133,8 +133,8 @@ def cut(images: NDArray[np.uint8], seed: int, report: Report = silent) -> NDArra
             columns = 31.5 + scale * (np.sin(angle) * down + np.cos(angle) * across)
             samples = map_coordinates(blurred, [rows, columns], order=1, mode="nearest")
             part[:, place] = samples.reshape(PATCHES, 25, 25)
-            done += part[:, place].nbytes
-            report(REBUILT, done, patches.nbytes)
+            done += part[:, place].nbytes // 2  # as float16
+            report(REBUILT, done, patches.nbytes // 2)
         first += count
     return patches
 
