@@ -2,10 +2,9 @@
 
 The original `newfaces_rot_single.mat` where the user has it; else rebuilt from the 400 Olivetti images and named
 `faces-rebuilt`. Per image 414 patches: Gaussian blur σ = 0.45, bilinear samples on the grid c + s·R(θ)·{−12..12}²,
-c = (31.5, 31.5), θ ~ U(−90°, 90°), s ~ U(1.4, 1.8). Then every pixel is shifted to zero mean in the training part, and
-everything scaled to a mean pixel variance of 1 in the whole set: so a PCA with 30 components has a squared error of 134
-on the test part, where the original's is 135 (scaled by the training part it would be 140). Kept as float16,
-memory-mapped.
+c = (31.5, 31.5), θ ~ U(−90°, 90°), s ~ U(1.4, 1.8). Then every pixel is shifted to zero mean and the whole set scaled
+to a mean pixel variance of 1, both by the training part. A PCA with 30 components then has a squared error of 134 on
+the test part, where 135 is printed for the original. Kept as float16, memory-mapped.
 
 Of the 40 people, in Olivetti's order, 25 train, 5 are for validation (unused) and the last 10 test. Each part runs
 over all its images before it comes to their next patch, so that its first examples show all of its people.
@@ -40,7 +39,7 @@ INFO = DataInfo(
 ORIGINAL = ("faces/newfaces_rot_single.mat", "newfaces_rot_single.mat")
 REBUILT = "faces-rebuilt.npy"
 SEED = 1
-SHA256 = "6e8733d9215f05a56a1c376bdb82138ecb65c4e80e039533260c847cdd1271d1"
+SHA256 = "503eff031e11a2f2a073f50b6c9e77be9f5612908217160b9a5ae753cf875d89"
 """Of the rebuilt array, (165600, 25, 25) float16."""
 
 OLIVETTI = (
@@ -116,7 +115,7 @@ def cut(images: NDArray[np.uint8], seed: int, report: Report = silent) -> NDArra
 
     """
     import numpy as np
-    from scipy.ndimage import gaussian_filter, map_coordinates
+    from scipy.ndimage import map_coordinates
 
     rng = np.random.Generator(np.random.PCG64(seed))
     offsets = np.arange(-12.0, 13.0)
@@ -125,13 +124,12 @@ def cut(images: NDArray[np.uint8], seed: int, report: Report = silent) -> NDArra
     done, first = 0, 0
     for count in PARTS:
         part = patches[first * PATCHES : (first + count) * PATCHES].reshape(PATCHES, count, 25, 25)
-        for place, image in enumerate(images[first : first + count]):
-            blurred = gaussian_filter(image / 255.0, 0.45)
+        for place, image in enumerate(blur(images[first : first + count] / 255.0, 0.45)):
             angle = np.deg2rad(rng.uniform(-90, 90, size=(PATCHES, 1)))
             scale = rng.uniform(1.4, 1.8, size=(PATCHES, 1))
             rows = 31.5 + scale * (np.cos(angle) * down - np.sin(angle) * across)
             columns = 31.5 + scale * (np.sin(angle) * down + np.cos(angle) * across)
-            samples = map_coordinates(blurred, [rows, columns], order=1, mode="nearest")
+            samples = map_coordinates(image, [rows, columns], order=1, mode="nearest")
             part[:, place] = samples.reshape(PATCHES, 25, 25)
             done += part[:, place].nbytes // 2  # as float16
             report(REBUILT, done, patches.nbytes // 2)
@@ -139,21 +137,32 @@ def cut(images: NDArray[np.uint8], seed: int, report: Report = silent) -> NDArra
     return patches
 
 
+def blur(images: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+    """Images (n, height, width) convolved with a Gaussian of standard deviation `sigma` pixels, mirrored at the edges.
+
+    In the frequency domain, where that is exact: below one pixel, a Gaussian sampled at whole pixels is too narrow
+    (at σ = 0.45 its variance is 0.145 instead of 0.2025, which leaves a PCA error of 140 instead of 134).
+    """
+    import numpy as np
+    from scipy.fft import dctn, idctn
+
+    height, width = (np.exp(-((sigma * np.pi * np.arange(n) / n) ** 2) / 2) for n in images.shape[1:])
+    blurred: NDArray[np.float64] = idctn(dctn(images, axes=(1, 2)) * height[:, None] * width, axes=(1, 2))
+    return blurred
+
+
 def standardise(patches: NDArray[np.float32], train: int) -> NDArray[np.float16]:
-    """Every pixel to zero mean in the first `train` patches, and all to a mean pixel variance of 1 in the whole."""
+    """Every pixel to zero mean, and the whole to a mean pixel variance of 1, by the first `train` patches."""
     import numpy as np
 
-    shift = patches[:train].mean(0, dtype=np.float64)
-    total, squares = np.zeros(shift.shape), np.zeros(shift.shape)
-    for start in range(0, len(patches), _CHUNK):
-        chunk = patches[start : start + _CHUNK] - shift
-        total += chunk.sum(0)
-        squares += (chunk**2).sum(0)
-    variance = squares / len(patches) - (total / len(patches)) ** 2
-    deviation = np.sqrt(variance.mean())
+    mean = patches[:train].mean(0, dtype=np.float64)
+    squares = np.zeros(mean.shape)
+    for start in range(0, train, _CHUNK):
+        squares += ((patches[start : min(start + _CHUNK, train)] - mean) ** 2).sum(0)
+    deviation = np.sqrt((squares / train).mean())
     standardised = np.empty(patches.shape, dtype=np.float16)
     for start in range(0, len(patches), _CHUNK):
-        standardised[start : start + _CHUNK] = (patches[start : start + _CHUNK] - shift) / deviation
+        standardised[start : start + _CHUNK] = (patches[start : start + _CHUNK] - mean) / deviation
     return standardised
 
 
