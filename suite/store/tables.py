@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, DateTime, Double, ForeignKey, Index, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Table(DeclarativeBase):
     """The base of all tables."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {float: Double}
 
 
 class Experiment(Table):
@@ -89,7 +92,7 @@ class IterationRow(Table):
 
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True, autoincrement=False)
     iteration: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    epoch: Mapped[float] = mapped_column(Float)
+    epoch: Mapped[float]
     loss: Mapped[float | None]
     seconds: Mapped[float]
     cpu_seconds: Mapped[float]

@@ -1,0 +1,145 @@
+"""A report of made-up runs whose every number can be worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from suite.records import Records
+from suite.report import terminal_leaderboard, write_report
+from suite.report.leaderboard import findings
+from suite.store import open_store
+from tests.suite.helpers import SMALL
+from tests.suite.stores import evaluations, finished, fisher, iterations, matrix_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from suite.commands.matrix import Matrix
+    from suite.store import Store
+
+FINAL = {("adam", 0): 17.0, ("adam", 1): 19.0, ("kfac", 0): 15.0, ("kfac", 1): 16.0, ("sgd", 0): 25.0}
+
+
+@pytest.fixture
+def matrix(tmp_path: Path) -> Matrix:
+    return matrix_of(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path: Path, matrix: Matrix) -> Iterator[Store]:
+    """Adam and KFAC done, SGD diverged on seed 1, KPSVD failed on seed 0 and not run on seed 1."""
+    with open_store(f"sqlite:///{tmp_path}/store.sqlite") as store:
+        for cell in matrix.cells:
+            name = (cell.optimizer, cell.seed)
+            if name in FINAL:
+                step = 0.02 if cell.optimizer == "kfac" else 0.01
+                errors = []
+                if cell.optimizer == "kfac":
+                    errors = [fisher("linear1", 60, 0.2, 0.4, 0.1, 0.3), fisher("linear2", 60, 0.4, 0.6, 0.3, 0.5)]
+                    errors += [fisher("linear1", 30, 0.9, 0.9, 0.9, 0.9)]
+                losses = evaluations([40.0, 30.0, 22.0, FINAL[name]], step=step)
+                finished(store, cell, Records(iterations(60, step=step), losses, errors))
+            elif name == ("sgd", 1):
+                finished(store, cell, Records(iterations(7), evaluations([40.0]), []), "diverged")
+            elif name == ("kpsvd", 0):
+                run = finished(store, cell, Records(iterations(3), [], []), "error")
+                store._update(run, error="Traceback …\nValueError: a | pipe & <b>tags</b>")
+        yield store
+
+
+def test_the_numbers_of_the_leaderboard(store: Store, matrix: Matrix) -> None:
+    found = findings(store, matrix.spec, matrix.cells, "sources")
+    (board,) = found.boards
+    assert [s.optimizer for s in board.standings] == ["kfac", "adam", "sgd", "kpsvd"]
+    kfac, adam, sgd, kpsvd = board.standings
+    assert kfac.train_loss == pytest.approx((15.5, 0.5**0.5, 2))
+    assert kfac.test_loss.mean == pytest.approx(16.5)
+    assert kfac.best_train_loss == 15.0
+    assert kfac.seconds_per_iteration == pytest.approx(0.02)
+    assert kfac.cost_ratio == pytest.approx(2.0)
+    assert adam.cost_ratio == pytest.approx(1.0)
+    twenty, one = kfac.targets
+    assert (twenty.target, twenty.iterations, twenty.hits, twenty.of) == (20.0, 60, 2, 2)
+    assert twenty.seconds == pytest.approx(1.2)
+    assert (one.iterations, one.hits) == (None, 0)
+    assert kfac.fisher is not None
+    assert kfac.fisher == pytest.approx((1, 0.3, 0.5, 0.2, 0.4)), "of the last measurement alone"
+    assert (sgd.train_loss.n, sgd.diverged, len(sgd.results)) == (1, 1, 2)
+    assert kpsvd.results == []
+    assert [(gap.cell.name, gap.state) for gap in found.gaps] == [
+        ("kpsvd × digits × seed 0", "error"),
+        ("kpsvd × digits × seed 1", "not run"),
+    ]
+    assert found.measured == 6
+
+
+def test_the_page_shows_them(store: Store, matrix: Matrix, tmp_path: Path) -> None:
+    written = write_report(
+        store,
+        matrix.spec,
+        matrix.cells,
+        tmp_path / "out",
+        command="kfsvd-bench run small.yaml",
+        formats=["md"],
+        fingerprint="sources",
+    )
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "6 of 8 cells measured; 1 diverged, 2 without a result (below)." in page
+    lines = [[c.strip(" *") for c in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+    kfac = next(line for line in lines if line[:2] == ["1", "kfac"])
+    assert kfac[2:] == ["15.50 ± 0.71", "5.50 ± 0.71", "0.2422", "16.50 ± 0.71", "15.00", "2 of 2"]
+    assert next(line for line in lines if line[:2] == ["3", "sgd"])[2:4] == ["25.00", "15.00"]
+    assert ["kfac", "20.0 ms", "2.00", "60", "1.20", "missed (0 of 2)", "missed (0 of 2)"] in lines
+    assert ["linear1", "0.200 / 0.400"] in lines
+    assert any(line[:2] == ["sgd × digits × seed 1", "diverged"] for line in lines)
+    assert r"ValueError: a \| pipe & \<b\>tags\</b\>" in page, "foreign text is escaped"
+    assert "kfsvd-bench run small.yaml" in page
+    assert "commit 000000000000" in page
+    assert {path.name for path in written} == {"README.md", "digits-loss.png", "digits-time.png", "digits-fisher.png"}
+
+
+def test_several_environments_or_sources_are_said(store: Store, matrix: Matrix, tmp_path: Path) -> None:
+    cell = matrix.cells[-1]
+    finished(store, cell, Records(iterations(60), evaluations([40.0, 20.0]), []), fingerprint="older")
+    arguments = {"command": "c", "formats": ["md"]}
+    write_report(store, matrix.spec, matrix.cells, tmp_path / "one", fingerprint="sources", **arguments)  # type: ignore[arg-type]
+    write_report(store, matrix.spec, matrix.cells, tmp_path / "any", fingerprint=None, **arguments)  # type: ignore[arg-type]
+    warning = "several versions of kfsvd's sources"
+    assert warning not in (tmp_path / "one" / "README.md").read_text()
+    assert warning in (tmp_path / "any" / "README.md").read_text()
+
+
+def test_json_has_no_nan_and_csv_no_gaps(store: Store, matrix: Matrix, tmp_path: Path) -> None:
+    write_report(
+        store, matrix.spec, matrix.cells, tmp_path, command="c", formats=["csv", "json"], fingerprint="sources"
+    )
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    document = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
+    assert document["boards"][0]["standings"][3]["train_loss"]["mean"] is None
+    lines = (tmp_path / "cells.csv").read_text().splitlines()
+    assert len(lines) == 1 + 6
+    assert len({line.count(",") for line in lines}) == 1
+
+
+def test_the_terminal_shows_the_same_ranking(store: Store, matrix: Matrix) -> None:
+    text = terminal_leaderboard(store, matrix.spec, matrix.cells, "sources")
+    assert "15.50 ± 0.71" in text
+    assert text.index("kfac") < text.index("adam") < text.index("sgd")
+
+
+def test_a_board_without_floor_or_adam_leaves_those_columns_out(tmp_path: Path) -> None:
+    text = SMALL.replace("  adam: {method: adam, lr: 0.003}\n", "").replace("targets: {digits: [20.0, 1.0]}\n", "")
+    matrix = matrix_of(tmp_path, text)
+    with open_store(f"sqlite:///{tmp_path}/other.sqlite") as store:
+        run = finished(store, matrix.cells[0], Records(iterations(60), evaluations([40.0, 20.0]), []))
+        store._update(run, floor=None, test_floor=None)
+        shown = terminal_leaderboard(store, matrix.spec, matrix.cells, "sources")
+    assert "floor" not in shown
+    assert "Adam" not in shown

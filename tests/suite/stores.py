@@ -1,0 +1,77 @@
+"""Stores filled with made-up runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from suite.commands.matrix import Matrix, load_matrix
+from suite.environment import Environment
+from suite.records import Evaluation, FisherError, Iteration, Records
+from tests.suite.helpers import SMALL, write_spec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from suite.matrix import Cell
+    from suite.store import Store
+
+MACHINE = Environment(
+    host="here",
+    cpu="a CPU",
+    cores=2,
+    memory_bytes=24 * 2**30,
+    gpus=None,
+    driver=None,
+    system="Linux",
+    python="3.11",
+    torch="2.13",
+    blas="a BLAS",
+    kfsvd="0.1.0",
+    commit="0" * 40,
+    dirty=False,
+)
+
+
+def matrix_of(folder: Path, text: str = SMALL) -> Matrix:
+    return load_matrix(write_spec(folder, text))
+
+
+def begin(store: Store, cell: Cell, fingerprint: str = "sources") -> int:
+    run = store.begin(
+        cell,
+        experiment=store.experiment("small", SMALL),
+        environment=store.environment(MACHINE),
+        fingerprint=fingerprint,
+        device="cpu:0",
+        contended=False,
+    )
+    store.describe(
+        run, problem="digits", pixels=64, floor=10.0, test_floor=10.5, parameters=1000, reference_seconds=0.004
+    )
+    return run
+
+
+def iterations(count: int, start: int = 1, step: float = 0.01, loss: float = 30.0) -> list[Iteration]:
+    """Falling losses, ten milliseconds each by default."""
+    return [
+        Iteration(i, i / 10, loss / i**0.1, i * step, i * step, 0.5 * step, 0.2 * step, 0.1 * step, 0.2 * step)
+        for i in range(start, start + count)
+    ]
+
+
+def evaluations(losses: list[float], every: int = 20, step: float = 0.01) -> list[Evaluation]:
+    return [
+        Evaluation(i * every, i * every / 10, i * every * step, i * every * step, loss, loss + 1)
+        for i, loss in enumerate(losses)
+    ]
+
+
+def fisher(layer: str, iteration: int, *errors: float) -> FisherError:
+    return FisherError(iteration, layer, 1, *errors)
+
+
+def finished(store: Store, cell: Cell, records: Records, status: str = "done", fingerprint: str = "sources") -> int:
+    run = begin(store, cell, fingerprint)
+    store.append(run, records)
+    store.finish(run, status)
+    return run
