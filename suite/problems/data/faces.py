@@ -204,7 +204,7 @@ def read_olivetti(path: Path) -> NDArray[np.uint8]:
 
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 images: NDArray[np.uint8] = archive["images"]
                 return images
         columns = loadmat(path, variable_names=["faces"])["faces"]
