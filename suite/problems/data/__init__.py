@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol, cast
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suite.problems.data.fetch import Report
     from suite.problems.data.folders import Folders
     from suite.problems.data.images import Check, DataInfo, Found, Images
+    from suite.problems.data.mirrors import Report
 
 DATASETS: dict[str, str] = {
     "digits": "suite.problems.data.digits",

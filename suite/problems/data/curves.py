@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from suite.problems.data.cache import array_sha256, built, converted, map_array
-from suite.problems.data.fetch import silent
 from suite.problems.data.images import Check, DataInfo, Found, Images
+from suite.problems.data.mirrors import silent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from suite.problems.data.fetch import Report
     from suite.problems.data.folders import Folders
+    from suite.problems.data.mirrors import Report
 
 INFO = DataInfo(
     "images of curves through three points, 28×28",

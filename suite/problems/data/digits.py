@@ -9,8 +9,8 @@ from suite.problems.data.images import Check, DataInfo, Found, Images
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suite.problems.data.fetch import Report
     from suite.problems.data.folders import Folders
+    from suite.problems.data.mirrors import Report
 
 INFO = DataInfo("handwritten digits, 8×8", 1437, 360, "ships with scikit-learn", classes=10, unit_interval=True)
 

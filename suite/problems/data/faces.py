@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from suite.problems.data.cache import array_sha256, built, converted, locked, map_array, sha256
-from suite.problems.data.fetch import download, missing, silent
 from suite.problems.data.images import Check, DataInfo, Found, Images
+from suite.problems.data.mirrors import download, missing, silent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from suite.problems.data.fetch import Report
     from suite.problems.data.folders import Folders
+    from suite.problems.data.mirrors import Report
 
 INFO = DataInfo(
     "25×25 patches of the Olivetti faces, rotated and scaled",

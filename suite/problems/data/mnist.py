@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from suite.problems.data import npm
 from suite.problems.data.cache import locked
-from suite.problems.data.fetch import download, missing, silent
 from suite.problems.data.images import Check, DataInfo, Found, Images
+from suite.problems.data.mirrors import download, missing, silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from suite.problems.data.fetch import Report
     from suite.problems.data.folders import Folders
+    from suite.problems.data.mirrors import Report
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

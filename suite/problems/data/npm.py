@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from suite.problems.data.fetch import Report
+    from suite.problems.data.mirrors import Report
 
 TIMEOUT_SECONDS = 300.0
 LARGEST_FILE = 1 << 26  # bytes; larger ones in the package are not looked at

@@ -9,8 +9,8 @@ from scipy.io import savemat
 from suite.errors import SuiteError
 from suite.problems.data import curves
 from suite.problems.data.cache import map_array, sha256
-from suite.problems.data.fetch import silent
 from suite.problems.data.folders import Folders
+from suite.problems.data.mirrors import silent
 from suite.problems.problem import entropy
 
 if TYPE_CHECKING:

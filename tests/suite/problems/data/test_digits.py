@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from suite.problems.data import dataset
-from suite.problems.data.fetch import silent
+from suite.problems.data.mirrors import silent
 
 if TYPE_CHECKING:
     from suite.problems.data.folders import Folders

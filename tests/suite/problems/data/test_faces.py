@@ -10,7 +10,7 @@ from scipy.ndimage import correlate1d
 from suite.errors import DataMissingError, SuiteError
 from suite.problems.data import faces
 from suite.problems.data.cache import sha256
-from suite.problems.data.fetch import file_sha256, silent
+from suite.problems.data.mirrors import file_sha256, silent
 from tests.suite.problems.data.mirror import Mirror, serving
 
 if TYPE_CHECKING:

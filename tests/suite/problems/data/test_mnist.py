@@ -9,7 +9,7 @@ import pytest
 
 from suite.errors import DataMissingError
 from suite.problems.data import mnist, npm
-from suite.problems.data.fetch import silent
+from suite.problems.data.mirrors import silent
 from suite.problems.problem import entropy
 from tests.suite.problems.data.mirror import Mirror, serving
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from suite.problems.data import npm
-from suite.problems.data.fetch import silent
+from suite.problems.data.mirrors import silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from suite.errors import DataMissingError
-from suite.problems.data import fetch
-from suite.problems.data.fetch import download, file_sha256, missing, silent
+from suite.problems.data import mirrors
+from suite.problems.data.mirrors import download, file_sha256, missing, silent
 from tests.suite.problems.data.mirror import Mirror, serving
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture(autouse=True)
 def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(mirrors, "TIMEOUT_SECONDS", 0.3)
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_every_failure_is_told(target: Path, closed_address: str) -> None:
 
 
 def test_a_mirror_that_keeps_breaking_is_given_up(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "MOST_ATTEMPTS", 3)
+    monkeypatch.setattr(mirrors, "MOST_ATTEMPTS", 3)
     with serving(Mirror(CONTENT, cut_after=[10] * 100)) as mirror:
         (failure,) = download([mirror.address], SHA256, target, silent)
     assert failure == f"{mirror.address}: the connection broke 3 times"
