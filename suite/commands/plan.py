@@ -60,8 +60,9 @@ def plan(path: Path, db: str, selection: str | None, *, any_sources: bool, json:
     print(tabulate(rows, headers="keys", floatfmt=",.0f", missingval="unknown"))
     print(f"\n{len(matrix.cells)} cells, {len(measured)} measured in {db}.")
     if unknown:
-        print(f"Of {unknown} cells the time is unknown until one like them is measured.")
-    print(f"About {_hours(known)} left on one slot, by times measured before and budgets in seconds.")
+        print(f"For {unknown} cells the time is unknown until one like them is measured.")
+    if unknown < len(left) or not left:
+        print(f"About {_hours(known)} left on one slot, by times measured before and budgets in seconds.")
     return ExitCode.FINE
 
 
