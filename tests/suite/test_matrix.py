@@ -94,7 +94,19 @@ def test_the_definition_is_plain_content_without_labels() -> None:
 
 def test_a_key_is_pinned() -> None:
     """It names results in people's stores: a change of it makes them measure everything again."""
-    assert keys(SMALL)[0] == "4e3933f00ee93962"
+    assert keys(SMALL)[0] == "b72e4614ff866d5d"
+
+
+def test_a_group_is_all_seeds_of_one_content() -> None:
+    groups: dict[str, set[tuple[str, str]]] = {}
+    for cell in matrix(TWO):
+        groups.setdefault(cell.group_key, set()).add((cell.dataset, cell.optimizer))
+    assert sorted(map(sorted, groups.values())) == [
+        [("digits", "kpsvd")],
+        [("digits", "sgd")],
+        [("faces", "kpsvd")],
+        [("faces", "sgd")],
+    ]
 
 
 def test_a_key_is_the_same_in_another_process() -> None:

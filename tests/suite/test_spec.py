@@ -282,6 +282,48 @@ def assert_said(found: list[str], expected: list[str]) -> None:
         assert line.startswith(start) if choices else line == start
 
 
+@pytest.mark.parametrize(
+    ("data", "network", "likelihood", "fault"),
+    [
+        (
+            "digits",
+            "{kind: autoencoder, encoder: [8, 2]}",
+            "categorical",
+            "likelihood: the autoencoder network reproduces its inputs: "
+            "must be bernoulli or gaussian, not 'categorical'",
+        ),
+        (
+            "digits",
+            "{kind: mlp, hidden: [8]}",
+            "bernoulli",
+            "likelihood: the mlp network predicts labels: must be categorical, not 'bernoulli'",
+        ),
+        (
+            "curves",
+            "{kind: mlp, hidden: [8]}",
+            "categorical",
+            "likelihood: must not be 'categorical': the data set 'curves' has no labels",
+        ),
+        (
+            "faces",
+            "{kind: autoencoder, encoder: [8, 2]}",
+            "bernoulli",
+            "likelihood: must not be 'bernoulli': the pixels of 'faces' are not between 0 and 1",
+        ),
+    ],
+)
+def test_likelihood_network_and_data_must_suit_each_other(data: str, network: str, likelihood: str, fault: str) -> None:
+    text = changed("data: digits", f"data: {data}", changed("likelihood: bernoulli", f"likelihood: {likelihood}"))
+    text = changed("{kind: autoencoder, encoder: [8, 2]}", network, text)
+    assert faults(text) == [f"spec.yaml:10: datasets.digits.{fault}"]
+
+
+def test_no_more_examples_than_there_are() -> None:
+    (fault,) = faults(changed("batch_size: 32", "batch_size: 32\n    train_examples: 9999"))
+    assert fault.startswith("spec.yaml:12: datasets.digits.train_examples: must be at most ")
+    assert fault.endswith(", the size of 'digits', not 9999")
+
+
 def test_an_override_cannot_undo_a_grid() -> None:
     text = changed("sgd, lr: 0.1", "sgd, lr: [1, 2]") + "overrides: {digits: {sgd: {lr: 3}}}\n"
     assert faults(text) == ["spec.yaml:14: overrides.digits.sgd.lr: lr is a grid of sgd, which an override would undo"]
