@@ -46,3 +46,13 @@ def spelled(value: object) -> str:
         whole = value.is_integer() and abs(value) < 1e16
         return str(int(value)) if whole else repr(value).replace("e-0", "e-")
     return str(value)
+
+
+def base_label(label: str) -> str:
+    """The label in the file from which a grid made `label`: `kpsvd` of `kpsvd[lr=0.1]`."""
+    return label.partition("[")[0]
+
+
+def same_label(given: str, label: str) -> bool:
+    """Whether `given` names the optimizer `label`, itself or the whole grid that it belongs to."""
+    return given in (label, base_label(label))

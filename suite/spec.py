@@ -1,4 +1,4 @@
-"""A benchmark's specification: what a YAML file may say, read with every fault of the file at once.
+"""A benchmark's specification, read from a YAML file with every fault of the file at once.
 
 `load_spec` is the way in. Grids, defaults and overrides are resolved here, so that a `Spec` holds plain
 methods and problems under their final labels.
@@ -6,81 +6,27 @@ methods and problems under their final labels.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
 from suite import yaml
 from suite.faults import Fault, KeyPath, SpecError, faults_of, shown
-from suite.grids import axes, combinations, size
+from suite.grids import axes, base_label, combinations, same_label, size
 from suite.hints import did_you_mean
 from suite.methods import METHODS, Method
-from suite.model import Model
+from suite.outline import Budget, Exclusion, Measure, Outline
 from suite.problems import DATASETS, NETWORKS, ProblemSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-VERSION = 1
 MOST_CELLS = 100_000
 
 __all__ = ["Budget", "Exclusion", "Measure", "Spec", "SpecError", "base_label", "load_spec", "same_label"]
-
-
-class Budget(Model):
-    """How long a cell may train; the first bound that is reached ends it."""
-
-    epochs: float | None = Field(default=None, gt=0, description="passes over the training set")
-    iterations: int | None = Field(default=None, ge=1, description="steps of the optimizer")
-    seconds: float | None = Field(default=None, gt=0, description="seconds of the training clock")
-    diverged_above: float = Field(
-        default=10.0, gt=1, description="a loss beyond this multiple of the first ends a cell as diverged"
-    )
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Budget:
-        if self.epochs is None and self.iterations is None and self.seconds is None:
-            raise ValueError("needs at least one of epochs, iterations and seconds")
-        return self
-
-
-class Measure(Model):
-    """What is recorded beside the loss of every iteration; the training clock stands still meanwhile."""
-
-    loss_every: int = Field(default=50, ge=1, description="iterations between evaluations of both sets")
-    evaluation_examples: int | None = Field(
-        default=None, ge=1, description="examples of each set, at most; all if not given"
-    )
-    fisher_every: int | None = Field(
-        default=None, ge=1, description="iterations between Fisher errors; never if not given"
-    )
-    fisher_samples: int = Field(default=256, ge=1, description="held-out examples of a Fisher error")
-
-
-class Exclusion(Model):
-    """Cells to leave out: those that match every key that is given."""
-
-    optimizer: str | None = None
-    dataset: str | None = None
-    seed: int | None = None
-
-    @model_validator(mode="after")
-    def _something(self) -> Exclusion:
-        if self.optimizer is None and self.dataset is None and self.seed is None:
-            raise ValueError("needs at least one of optimizer, dataset and seed")
-        return self
-
-    def matches(self, optimizer: str, dataset: str, seed: int) -> bool:
-        """Whether the cell of these labels is left out."""
-        return (
-            (self.optimizer is None or same_label(self.optimizer, optimizer))
-            and self.dataset in (None, dataset)
-            and self.seed in (None, seed)
-        )
 
 
 @dataclass(frozen=True)
@@ -115,16 +61,6 @@ class Spec:
         return self.overrides.get(dataset, {}).get(optimizer, self.optimizers[optimizer])
 
 
-def base_label(label: str) -> str:
-    """The label in the file from which a grid made `label`: `kpsvd` of `kpsvd[lr=0.1]`."""
-    return label.partition("[")[0]
-
-
-def same_label(given: str, label: str) -> bool:
-    """Whether `given` names the optimizer `label`, itself or the whole grid that it belongs to."""
-    return given in (label, base_label(label))
-
-
 def load_spec(path: Path) -> Spec:
     """The specification in the YAML file `path`.
 
@@ -132,55 +68,6 @@ def load_spec(path: Path) -> Spec:
         SpecError: with one line for each fault of the file.
     """
     return _Reading(yaml.read(path)).spec()
-
-
-def _known_version(version: int) -> int:
-    if version != VERSION:
-        raise ValueError(f"this program reads version {VERSION} of specs, not {version}")
-    return version
-
-
-def _spec_name(name: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", name):
-        raise ValueError(f"must be lower-case letters, digits and hyphens, at most 64, not {shown(name)}")
-    return name
-
-
-def _label(label: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}", label):
-        raise ValueError("a label is at most 64 letters, digits and _.+-, a letter or digit first")
-    return label
-
-
-def _as_list(value: object) -> object:
-    return value if isinstance(value, list) or value is None else [value]
-
-
-_Label = Annotated[str, AfterValidator(_label)]
-_Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy, torch and SQLite all take
-_Targets = Annotated[list[Annotated[float, Field(gt=0)]], BeforeValidator(_as_list), Field(min_length=1)]
-
-
-class _Defaults(Model):
-    optimizers: dict[str, Any] = Field(default_factory=dict)
-    datasets: dict[str, Any] = Field(default_factory=dict)
-
-
-class _Outline(Model):
-    """A file's keys and the kinds of their values; optimizers and data sets are looked into later."""
-
-    version: Annotated[int, AfterValidator(_known_version)]
-    name: Annotated[str, AfterValidator(_spec_name)]
-    description: str = ""
-    optimizers: dict[_Label, dict[str, Any]] = Field(min_length=1)
-    datasets: dict[_Label, dict[str, Any]] = Field(min_length=1)
-    overrides: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
-    seeds: list[_Seed] = Field(min_length=1)
-    budget: Budget
-    targets: dict[str, _Targets] = Field(default_factory=dict)
-    measure: Measure = Measure()
-    exclude: list[Exclusion] = Field(default_factory=list)
-    defaults: _Defaults = _Defaults()
 
 
 class _Entry(NamedTuple):
@@ -264,7 +151,7 @@ class _Reading:
             data = data.get(step) if isinstance(data, dict) else None
         return data if isinstance(data, dict) else {}
 
-    def _outline(self) -> _Outline | None:
+    def _outline(self) -> Outline | None:
         data = self._document.data
         if data is None and self._faults:  # an empty file: said already
             return None
@@ -272,9 +159,9 @@ class _Reading:
             self._fault((), f"a spec must be a mapping of keys such as version and name, not {shown(data)}")
             return None
         try:
-            return _Outline.model_validate(data)
+            return Outline.model_validate(data)
         except ValidationError as error:
-            self._faults += faults_of(error, data, _Outline)
+            self._faults += faults_of(error, data, Outline)
             return None
 
     def _seeds_differ(self) -> None:
@@ -400,7 +287,7 @@ class _Reading:
             self._faults += (entry.located(fault) for fault in faults)
         return problems
 
-    def _names_exist(self, outline: _Outline, optimizers: Mapping[str, Method]) -> None:
+    def _names_exist(self, outline: Outline, optimizers: Mapping[str, Method]) -> None:
         """Warn of names in targets and exclude that nothing bears: entries may have been removed."""
         datasets = outline.datasets
         bases = dict.fromkeys([*map(base_label, optimizers), *optimizers])

@@ -1,0 +1,117 @@
+"""What a spec file may say: its keys and the kinds of their values, before names and grids are looked into."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from suite.faults import shown
+from suite.grids import same_label
+from suite.model import Model
+
+VERSION = 1  # of the language
+
+
+class Budget(Model):
+    """How long a cell may train; the first bound that is reached ends it."""
+
+    epochs: float | None = Field(default=None, gt=0, description="passes over the training set")
+    iterations: int | None = Field(default=None, ge=1, description="steps of the optimizer")
+    seconds: float | None = Field(default=None, gt=0, description="seconds of the training clock")
+    diverged_above: float = Field(
+        default=10.0, gt=1, description="a loss beyond this multiple of the first ends a cell as diverged"
+    )
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Budget:
+        if self.epochs is None and self.iterations is None and self.seconds is None:
+            raise ValueError("needs at least one of epochs, iterations and seconds")
+        return self
+
+
+class Measure(Model):
+    """What is recorded beside the loss of every iteration; the training clock stands still meanwhile."""
+
+    loss_every: int = Field(default=50, ge=1, description="iterations between evaluations of both sets")
+    evaluation_examples: int | None = Field(
+        default=None, ge=1, description="examples of each set, at most; all if not given"
+    )
+    fisher_every: int | None = Field(
+        default=None, ge=1, description="iterations between Fisher errors; never if not given"
+    )
+    fisher_samples: int = Field(default=256, ge=1, description="held-out examples of a Fisher error")
+
+
+class Exclusion(Model):
+    """Cells to leave out: those that match every key that is given."""
+
+    optimizer: str | None = None
+    dataset: str | None = None
+    seed: int | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Exclusion:
+        if self.optimizer is None and self.dataset is None and self.seed is None:
+            raise ValueError("needs at least one of optimizer, dataset and seed")
+        return self
+
+    def matches(self, optimizer: str, dataset: str, seed: int) -> bool:
+        """Whether the cell of these labels is left out."""
+        return (
+            (self.optimizer is None or same_label(self.optimizer, optimizer))
+            and self.dataset in (None, dataset)
+            and self.seed in (None, seed)
+        )
+
+
+def _known_version(version: int) -> int:
+    if version != VERSION:
+        raise ValueError(f"this program reads version {VERSION} of specs, not {version}")
+    return version
+
+
+def _spec_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", name):
+        raise ValueError(f"must be lower-case letters, digits and hyphens, at most 64, not {shown(name)}")
+    return name
+
+
+def _label(label: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}", label):
+        raise ValueError("a label is at most 64 letters, digits and _.+-, a letter or digit first")
+    return label
+
+
+def _as_list(value: object) -> object:
+    return value if isinstance(value, list) or value is None else [value]
+
+
+_Label = Annotated[str, AfterValidator(_label)]
+_Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy, torch and SQLite all take
+_Targets = Annotated[list[Annotated[float, Field(gt=0)]], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class Defaults(Model):
+    """Options for every optimizer and every data set that does not give its own."""
+
+    optimizers: dict[str, Any] = Field(default_factory=dict)
+    datasets: dict[str, Any] = Field(default_factory=dict)
+
+
+class Outline(Model):
+    """A whole file; what an optimizer or a data set holds is looked into later."""
+
+    version: Annotated[int, AfterValidator(_known_version)]
+    name: Annotated[str, AfterValidator(_spec_name)]
+    description: str = ""
+    optimizers: dict[_Label, dict[str, Any]] = Field(min_length=1)
+    datasets: dict[_Label, dict[str, Any]] = Field(min_length=1)
+    overrides: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    seeds: list[_Seed] = Field(min_length=1)
+    budget: Budget
+    targets: dict[str, _Targets] = Field(default_factory=dict)
+    measure: Measure = Measure()
+    exclude: list[Exclusion] = Field(default_factory=list)
+    defaults: Defaults = Defaults()
