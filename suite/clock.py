@@ -1,75 +1,94 @@
 """The training clock: wall and CPU seconds of the optimizer's own work, split by phase.
 
-It runs between `start` and `stop`, one iteration at a time; evaluation, measuring and storing lie outside. Phases
-nest: entering one pauses the enclosing one, so that the phases of an iteration add up to its seconds. What no phase
-claims is `forward_backward`.
+An iteration has three edges: its begin, the end of its backward pass, and its end; evaluation, measuring and storing
+lie outside. Inside the step, an optimizer may claim time for `curvature` and `inversion`; the rest is `update`. The
+four phases add up to the iteration's seconds.
+
+CPU time is asked of the operating system, which costs as much as a layer of a small network; so it is read every 20 ms
+of training at most, and around whatever is `excluded`. Between readings it stands at the last one.
 """
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
+from time import perf_counter, process_time
 from typing import TYPE_CHECKING
-
-from suite.records import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import torch
 
-_INDEX = {name: index for index, name in enumerate(PHASES)}
+CPU_RESOLUTION = 0.02
+"""Wall seconds between readings of the CPU time."""
 
 
 class Clock:
-    """Wall and CPU seconds since the first `start`, stopped times left out."""
+    """Wall and CPU seconds of training since it was made.
 
-    def __init__(self, synchronise: Callable[[], None] = lambda: None) -> None:
-        """`synchronise` waits for the device; it is called at every edge of a phase."""
+    Args:
+        edge: the time now, in seconds, once the device has done what is queued; see `edges`.
+
+    """
+
+    def __init__(self, edge: Callable[[], float] = perf_counter) -> None:
+        self.edge = edge
         self.seconds = 0.0
         self.cpu_seconds = 0.0
-        self.phases = [0.0] * len(PHASES)
-        """Seconds of the last iteration by phase, in the order of `PHASES`."""
-        self._synchronise = synchronise
-        self._phase = 0
-        self._wall = self._cpu = 0.0
+        self._claimed = {"curvature": 0.0, "inversion": 0.0, "update": 0.0}
+        self._cpu = process_time()
+        self._cpu_due = perf_counter() + CPU_RESOLUTION
 
-    def start(self) -> None:
-        """Begin an iteration, in the phase `forward_backward`."""
-        self._synchronise()
-        self.phases = [0.0] * len(PHASES)
-        self._phase = 0
-        self._cpu = time.process_time()
-        self._wall = time.perf_counter()
+    def charge(self, begun: float, propagated: float, ended: float) -> tuple[float, float, float, float, float, float]:
+        """Count an iteration by its three edges.
 
-    def stop(self) -> None:
-        """End the iteration."""
-        self._charge()
-        self.cpu_seconds += time.process_time() - self._cpu
-        self.seconds += sum(self.phases)
+        Returns:
+            Seconds and CPU seconds so far; then the iteration's own seconds by phase, in the order of `PHASES`.
+
+        """
+        claimed = self._claimed
+        curvature, inversion = claimed["curvature"], claimed["inversion"]
+        claimed["curvature"] = claimed["inversion"] = 0.0
+        self.seconds += ended - begun
+        if ended > self._cpu_due:
+            self._read_cpu()
+        update = ended - propagated - curvature - inversion
+        return self.seconds, self.cpu_seconds, propagated - begun, curvature, inversion, update
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Charge what runs inside to the phase of that name."""
-        self._charge()
-        enclosing, self._phase = self._phase, _INDEX[name]
+        """Claim what runs inside, within an optimizer's step, for the phase of that name; not to be nested."""
+        begun = self.edge()
         try:
             yield
         finally:
-            self._charge()
-            self._phase = enclosing
+            self._claimed[name] += self.edge() - begun
 
-    def _charge(self) -> None:
-        self._synchronise()
-        now = time.perf_counter()
-        self.phases[self._phase] += now - self._wall
-        self._wall = now
+    @contextmanager
+    def excluded(self) -> Iterator[None]:
+        """Keep the CPU time of what runs inside, between two iterations, off the clock."""
+        self._read_cpu()
+        try:
+            yield
+        finally:
+            self._cpu = process_time()
+
+    def _read_cpu(self) -> None:
+        now = process_time()
+        self.cpu_seconds += now - self._cpu
+        self._cpu = now
+        self._cpu_due = perf_counter() + CPU_RESOLUTION
 
 
-def synchroniser(device: torch.device) -> Callable[[], None]:
-    """What waits for the work queued on `device`: nothing on a CPU."""
+def edges(device: torch.device) -> Callable[[], float]:
+    """The edges of work on `device`: on a CPU the time now, elsewhere once all that is queued is done."""
     import torch
 
     if device.type == "cpu":
-        return lambda: None
-    return lambda: torch.accelerator.synchronize(device)
+        return perf_counter
+
+    def edge() -> float:
+        torch.accelerator.synchronize(device)
+        return perf_counter()
+
+    return edge

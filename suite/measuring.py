@@ -10,8 +10,6 @@ from kfsvd import NaturalGradient, best_relative_error, capture, fisher, negativ
 from suite.records import FisherError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import nn
 
     from kfsvd import KroneckerSum, LayerSamples
@@ -35,7 +33,7 @@ def mean_loss(network: nn.Module, split: Split, likelihood: str, examples: int |
 
 def fisher_errors(
     network: nn.Module, optimizer: NaturalGradient, problem: Problem, examples: int, iteration: int, seed: int
-) -> Iterator[FisherError]:
+) -> list[FisherError]:
     """Every layer's error: on the batch that F̂ was fitted to, and on `examples` fresh test examples.
 
     The test examples are drawn anew each time from a generator seeded by (seed, iteration), so that every method of a
@@ -50,10 +48,12 @@ def fisher_errors(
     held_out = capture(network, [inputs], problem.likelihood, labels, optimizer.layers())
     network.train()
     in_batch = optimizer.samples()
+    rows = []
     for name, approximation in optimizer.approximations().items():
         inside, best_inside = _errors(in_batch[name], approximation)
         outside, best_outside = _errors(held_out[name], approximation)
-        yield FisherError(iteration, name, approximation.rank, inside, outside, best_inside, best_outside)
+        rows.append(FisherError(iteration, name, approximation.rank, inside, outside, best_inside, best_outside))
+    return rows
 
 
 def _errors(samples: LayerSamples, approximation: KroneckerSum) -> tuple[float, float]:

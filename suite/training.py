@@ -7,14 +7,16 @@ order; an optimizer's own randomness (curvature batches, sampled labels) comes f
 from __future__ import annotations
 
 import math
-from itertools import count
+import sys
+from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
-from kfsvd import NaturalGradient, negative_log_likelihood
-from suite.clock import Clock, synchroniser
+from kfsvd import NaturalGradient
+from kfsvd.likelihoods import likelihood_named
+from suite.clock import Clock, edges
 from suite.measuring import fisher_errors, mean_loss
 from suite.problems import batches
-from suite.records import Evaluation, FisherError, Iteration
+from suite.records import Evaluation, FisherError, Iteration, Records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
     from suite.matrix import Cell
     from suite.problems import Problem
+
+RECORD_SECONDS = 0.25
+"""Records are handed over at least this often while steps are shorter."""
 
 Outcome = Literal["done", "diverged"]
 
@@ -41,57 +46,74 @@ class Training:
         self.cell, self.problem = cell, problem
         self.network = problem.network(cell.seed).to(device)
         self.optimizer = cell.method.build(self.network, problem.likelihood, cell.seed)
-        self.clock = Clock(synchroniser(device))
+        self.clock = Clock(edges(device))
         if isinstance(self.optimizer, NaturalGradient):
             self.optimizer.phase = self.clock.phase
         self.outcome: Outcome = "done"
         """How the training ended; meaningful once the iteration is exhausted."""
 
-    def __iter__(self) -> Iterator[Iteration | Evaluation | FisherError]:
-        """One `Iteration` a step; `Evaluation`s and `FisherError`s at their intervals and at the end."""
+    def __iter__(self) -> Iterator[Records]:
+        """Records, four times a second or so: every step, and evaluations and Fisher errors at their intervals."""
         budget, measure, problem = self.cell.budget, self.cell.measure, self.problem
-        network, optimizer, clock, likelihood = self.network, self.optimizer, self.clock, problem.likelihood
-        examples = len(problem.train)
-        order = batches(examples, problem.batch_size, self.cell.seed)
+        network, optimizer, clock, train = self.network, self.optimizer, self.clock, self.problem.train
+        likelihood = likelihood_named(problem.likelihood)
+        examples = len(train)
         batch_size = min(problem.batch_size, examples)
-        limit = math.inf
-        yield self._evaluation(0, 0.0)
-        for iteration in count(1):
-            clock.start()
-            inputs, targets = problem.train.batch(next(order))
-            optimizer.zero_grad(set_to_none=True)
-            loss = negative_log_likelihood(likelihood, network(inputs), targets).mean()
-            loss.backward()  # type: ignore[no-untyped-call]
-            value = loss.item()
-            diverged = not math.isfinite(value) or value > limit
-            if not diverged:
-                with clock.phase("update"):
+        steps = math.inf if budget.iterations is None else budget.iterations
+        if budget.epochs is not None:
+            steps = min(steps, math.ceil(budget.epochs * examples / batch_size))
+        seconds = math.inf if budget.seconds is None else budget.seconds
+        edge = clock.edge
+        limit = sys.float_info.max  # of the loss: infinity and NaN are beyond it
+        loss_every, fisher_every = measure.loss_every, measure.fisher_every or math.inf
+        rows: list[
+            tuple[float, ...]
+        ] = []  # named only when they are handed over: a small step takes half a millisecond
+        records = Records([], [self._evaluation(0, 0.0)], [])
+        due = perf_counter() + RECORD_SECONDS
+        try:
+            for iteration, indices in enumerate(batches(examples, batch_size, self.cell.seed), start=1):
+                begun = edge()
+                inputs, targets = train.batch(indices)
+                optimizer.zero_grad(set_to_none=True)
+                loss = likelihood.negative_log_likelihood(network(inputs), targets).mean()
+                loss.backward()  # type: ignore[no-untyped-call]
+                value = loss.item()
+                diverged = not value <= limit
+                propagated = edge()
+                if not diverged:
                     optimizer.step()
-            clock.stop()
-            epoch = iteration * batch_size / examples
-            yield Iteration(iteration, epoch, value, clock.seconds, clock.cpu_seconds, *clock.phases)
-            if iteration == 1:
-                limit = budget.diverged_above * value
-            last = diverged or (
-                (budget.iterations is not None and iteration >= budget.iterations)
-                or (budget.epochs is not None and epoch >= budget.epochs)
-                or (budget.seconds is not None and clock.seconds >= budget.seconds)
-            )
-            if last or iteration % measure.loss_every == 0:
-                yield self._evaluation(iteration, epoch)
-            if measure.fisher_every is not None and (last or iteration % measure.fisher_every == 0) and not diverged:
-                yield from self._fisher_errors(iteration)
-            if last:
-                self.outcome = "diverged" if diverged else "done"
-                return
+                ended = edge()
+                epoch = iteration * batch_size / examples
+                rows.append((iteration, epoch, value, *clock.charge(begun, propagated, ended)))
+                if iteration == 1:
+                    limit = budget.diverged_above * value
+                last = diverged or iteration >= steps or clock.seconds >= seconds
+                if last or iteration % loss_every == 0:
+                    records.evaluations.append(self._evaluation(iteration, epoch))
+                if not diverged and (iteration % fisher_every == 0 or (last and measure.fisher_every is not None)):
+                    records.fisher_errors.extend(self._fisher_errors(iteration))
+                if last or perf_counter() > due:
+                    self.outcome = "diverged" if diverged else "done"
+                    yield records._replace(iterations=[Iteration._make(row) for row in rows])
+                    rows, records = [], Records([], [], [])
+                    due = perf_counter() + RECORD_SECONDS
+                if last:
+                    return
+        except Exception:
+            yield records._replace(iterations=[Iteration._make(row) for row in rows])  # nothing measured is lost
+            raise
 
     def _evaluation(self, iteration: int, epoch: float) -> Evaluation:
         problem, limit = self.problem, self.cell.measure.evaluation_examples
-        train = mean_loss(self.network, problem.train, problem.likelihood, limit)
-        test = mean_loss(self.network, problem.test, problem.likelihood, limit)
+        with self.clock.excluded():
+            train = mean_loss(self.network, problem.train, problem.likelihood, limit)
+            test = mean_loss(self.network, problem.test, problem.likelihood, limit)
         return Evaluation(iteration, epoch, self.clock.seconds, self.clock.cpu_seconds, train, test)
 
-    def _fisher_errors(self, iteration: int) -> Iterator[FisherError]:
-        if isinstance(self.optimizer, NaturalGradient):
-            samples = self.cell.measure.fisher_samples
-            yield from fisher_errors(self.network, self.optimizer, self.problem, samples, iteration, self.cell.seed)
+    def _fisher_errors(self, iteration: int) -> list[FisherError]:
+        if not isinstance(self.optimizer, NaturalGradient):
+            return []
+        samples = self.cell.measure.fisher_samples
+        with self.clock.excluded():
+            return fisher_errors(self.network, self.optimizer, self.problem, samples, iteration, self.cell.seed)

@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=["library", "approximation"])
+@pytest.mark.parametrize(
+    "block", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=["library", "approximation"]
+)
 def test_the_python_in_the_readme_runs(block: str, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", block], cwd=tmp_path, check=True)
 

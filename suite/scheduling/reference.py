@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,17 +13,15 @@ def reference_seconds(device: torch.device) -> float:
     """Median seconds over seven rounds of ten 256×256 float32 products, each with a tanh, on `device`."""
     import torch
 
-    from suite.clock import synchroniser
+    from suite.clock import edges
 
-    synchronise = synchroniser(device)
+    edge = edges(device)
     matrix = torch.linspace(-1, 1, 256 * 256, device=device).reshape(256, 256) / 16
     rounds = []
     for _ in range(7):
-        synchronise()
-        start = time.perf_counter()
+        begun = edge()
         product = matrix
         for _ in range(10):
             product = (product @ matrix).tanh_()
-        synchronise()
-        rounds.append(time.perf_counter() - start)
+        rounds.append(edge() - begun)
     return statistics.median(rounds)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 import traceback
 import warnings
 from typing import TYPE_CHECKING
 
 from suite.errors import SuiteError
-from suite.records import Evaluation, FisherError, Iteration, Records
 from suite.scheduling.messages import Finished, Job, Loaded, Measured, Noted, Ready
 
 if TYPE_CHECKING:
@@ -19,9 +17,6 @@ if TYPE_CHECKING:
     import torch
 
     from suite.scheduling.slots import Slot
-
-SEND_SECONDS = 0.25
-"""Records are sent at least this often while a cell trains."""
 
 _GONE = (EOFError, BrokenPipeError, ConnectionResetError)
 
@@ -100,38 +95,8 @@ def _run(connection: Connection, device: torch.device, job: Job) -> str:
             reference_seconds=reference_seconds(device),
         )
     )
-    outbox = _Outbox(connection, job.run)
-    try:
-        for record in training:
-            outbox.add(record)
-    finally:
-        outbox.send()
+    for records in training:
+        connection.send(Measured(job.run, records))
+        if connection.poll():
+            raise _InterruptedError
     return training.outcome
-
-
-class _Outbox:
-    """Collects records and sends them in batches; looks for a `Stop` whenever it does."""
-
-    def __init__(self, connection: Connection, run: int) -> None:
-        self._connection, self._run = connection, run
-        self._records = Records([], [], [])
-        self._due = time.monotonic() + SEND_SECONDS
-
-    def add(self, record: Iteration | Evaluation | FisherError) -> None:
-        match record:
-            case Iteration():
-                self._records.iterations.append(record)
-            case Evaluation():
-                self._records.evaluations.append(record)
-            case FisherError():
-                self._records.fisher_errors.append(record)
-        if time.monotonic() > self._due:
-            self.send()
-            if self._connection.poll():
-                raise _InterruptedError
-
-    def send(self) -> None:
-        if any(self._records):
-            self._connection.send(Measured(self._run, self._records))
-            self._records = Records([], [], [])
-        self._due = time.monotonic() + SEND_SECONDS

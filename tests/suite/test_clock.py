@@ -6,79 +6,85 @@ import time
 
 import pytest
 
-from suite.clock import Clock
+from suite.clock import CPU_RESOLUTION, Clock
 from suite.records import PHASES
 
 
-def phase(clock: Clock, name: str) -> float:
-    return clock.phases[PHASES.index(name)]
+def burn(seconds: float) -> None:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
 
 
-def test_time_outside_start_and_stop_is_not_counted() -> None:
-    clock = Clock()
-    for _ in range(2):
-        clock.start()
-        time.sleep(0.02)
-        clock.stop()
-        time.sleep(0.05)
-    assert 0.04 <= clock.seconds < 0.08
-
-
-def test_phases_nest_and_add_up_to_the_iteration() -> None:
-    clock = Clock()
-    clock.start()
-    time.sleep(0.01)
-    with clock.phase("update"):
-        time.sleep(0.02)
-        with clock.phase("curvature"):
-            time.sleep(0.04)
-        with clock.phase("update"):
-            time.sleep(0.01)
-    clock.stop()
-    assert sum(clock.phases) == pytest.approx(clock.seconds, rel=1e-12)
-    assert 0.01 <= phase(clock, "forward_backward") < 0.02
-    assert 0.03 <= phase(clock, "update") < 0.04
-    assert 0.04 <= phase(clock, "curvature") < 0.05
-    assert phase(clock, "inversion") == 0
-
-
-def test_phases_are_those_of_the_last_iteration() -> None:
-    clock = Clock()
-    clock.start()
+def test_an_iteration_is_split_at_its_edges_and_by_claims() -> None:
+    now = [0.0]
+    clock = Clock(lambda: now[0])
+    with clock.phase("curvature"):
+        now[0] += 4
     with clock.phase("inversion"):
-        time.sleep(0.01)
-    clock.stop()
-    clock.start()
-    clock.stop()
-    assert phase(clock, "inversion") == 0
+        now[0] += 2
+    with clock.phase("update"):
+        now[0] += 8
+    seconds, _, *phases = clock.charge(100.0, 103.0, 120.0)
+    assert seconds == 20
+    assert dict(zip(PHASES, phases, strict=True)) == {
+        "forward_backward": 3,
+        "curvature": 4,
+        "inversion": 2,
+        "update": 17 - 4 - 2,
+    }
+    assert sum(phases) == 20
 
 
-def test_a_phase_that_raises_gives_way_to_the_enclosing_one() -> None:
-    clock = Clock()
-    clock.start()
-    with pytest.raises(RuntimeError), clock.phase("update"):
+def test_claims_are_of_one_iteration_and_time_between_iterations_is_not_counted() -> None:
+    now = [0.0]
+    clock = Clock(lambda: now[0])
+    with clock.phase("curvature"):
+        now[0] += 4
+    clock.charge(0.0, 1.0, 10.0)
+    seconds, _, *phases = clock.charge(1000.0, 1001.0, 1003.0)
+    assert seconds == 13
+    assert phases == [1, 0, 0, 2]
+
+
+def test_a_claim_that_raises_still_counts() -> None:
+    now = [0.0]
+    clock = Clock(lambda: now[0])
+
+    def fail() -> None:
+        now[0] += 5
         raise RuntimeError
-    time.sleep(0.01)
-    clock.stop()
-    assert phase(clock, "forward_backward") >= 0.01
+
+    with pytest.raises(RuntimeError), clock.phase("inversion"):
+        fail()
+    assert clock.charge(0.0, 0.0, 6.0)[2:] == (0, 0, 5, 1)
 
 
 def test_cpu_seconds_count_work_and_not_sleep() -> None:
     clock = Clock()
-    clock.start()
+    begun = clock.edge()
     time.sleep(0.05)
-    end = time.process_time() + 0.02
-    while time.process_time() < end:
-        pass
-    clock.stop()
-    assert 0.02 <= clock.cpu_seconds < 0.05 <= clock.seconds
+    burn(0.03)
+    _, cpu_seconds, *_ = clock.charge(begun, begun, clock.edge())
+    assert 0.03 <= cpu_seconds < 0.06
+    assert clock.seconds >= 0.08
 
 
-def test_the_device_is_waited_for_at_every_edge() -> None:
-    calls: list[None] = []
-    clock = Clock(lambda: calls.append(None))
-    clock.start()
-    with clock.phase("update"):
-        pass
-    clock.stop()
-    assert len(calls) == 4
+def test_cpu_seconds_of_what_is_excluded_are_not_counted() -> None:
+    clock = Clock()
+    for _ in range(2):
+        begun = clock.edge()
+        burn(0.03)
+        clock.charge(begun, begun, clock.edge())
+        with clock.excluded():
+            burn(0.1)
+    assert 0.06 <= clock.cpu_seconds < 0.1
+
+
+def test_cpu_seconds_lag_by_the_resolution_at_most() -> None:
+    clock = Clock()
+    for _ in range(20):
+        begun = clock.edge()
+        burn(0.002)
+        clock.charge(begun, begun, clock.edge())
+    assert clock.seconds - 2 * CPU_RESOLUTION < clock.cpu_seconds <= clock.seconds + 0.01
