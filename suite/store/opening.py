@@ -85,7 +85,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
 def _sqlite_file(url: str) -> Path | None:
     try:
         parsed = sa.make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise StoreError(f"--db {url}: not a database URL; try sqlite:///kfsvd-bench.sqlite") from None
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         return None
@@ -93,35 +93,67 @@ def _sqlite_file(url: str) -> Path | None:
 
 
 def _bring_up_to_date(connection: Connection, url: str, *, create: bool) -> None:
-    """Create or migrate the tables where they are not at `REVISION`."""
-    tables = sa.inspect(connection).get_table_names()
-    found = None
-    if "alembic_version" in tables:
-        found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    """Create or migrate the tables where they are not at `REVISION`: wholly, or not at all."""
+    found = _revision(connection, url)
     connection.rollback()
     if found == REVISION:
         return
-    if found is not None and found > REVISION:
-        raise StoreError(
-            f"{url} was written by a newer kfsvd-bench (schema {found}, this one reads {REVISION}): update it"
-        )
-    if tables and found is None:
+    if found is None and not create:
+        raise StoreError(f"{url} holds no results: `kfsvd-bench run SPEC --db {url}` makes some")
+    with _exclusive(connection):
+        if _revision(connection, url) != REVISION:  # else another process was quicker
+            _migrate(connection, url)
+
+
+def _revision(connection: Connection, url: str) -> str | None:
+    """The schema's number, None for an empty database."""
+    tables = sa.inspect(connection).get_table_names()
+    if not tables:
+        return None
+    if "alembic_version" not in tables:
         raise StoreError(
             f"{url} is a database of something else (tables {', '.join(sorted(tables)[:5])}): choose another"
         )
-    if not create:
-        raise StoreError(f"{url} holds no results: `kfsvd-bench run SPEC --db {url}` makes some")
+    found = str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar())
+    if found > REVISION:
+        raise StoreError(
+            f"{url} was written by a newer kfsvd-bench (schema {found}, this one reads {REVISION}): update it"
+        )
+    return found
+
+
+@contextmanager
+def _exclusive(connection: Connection) -> Iterator[None]:
+    """One transaction that no other writer shares, committed at the end; also for the tables themselves."""
+    driver: Any = connection.connection.driver_connection
+    sqlite = connection.dialect.name == "sqlite"
+    if sqlite:  # Python's driver would commit after every CREATE TABLE
+        driver.isolation_level, before = None, driver.isolation_level
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.commit()
+    finally:
+        connection.rollback()
+        if sqlite:
+            driver.isolation_level = before
+
+
+def _migrate(connection: Connection, url: str) -> None:
     import logging
 
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", "suite.store:migrations")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-    connection.commit()
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise StoreError(f"{url} cannot be brought up to date: {error}; choose another --db") from None
 
 
 @contextmanager

@@ -143,19 +143,22 @@ class Store:
             self._buffers[table].extend(dict(zip(columns, (run, *map(_null, row)), strict=True)) for row in rows)
 
     def flush(self) -> None:
-        """Write and commit what is buffered, and stamp the heartbeat of every run at work."""
+        """Write and commit what is buffered, and stamp the heartbeat of every run at work.
+
+        What cannot be written, because the database is locked or full, stays buffered for the next flush.
+        """
         for table, rows in self._buffers.items():
             if rows:
                 self.session.execute(sa.insert(table.__table__), rows)  # type: ignore[attr-defined]
-                rows.clear()
         if self._running:
             alive = sa.update(RunRow).where(RunRow.id.in_(list(self._running))).values(heartbeat_at=_now())
             self.session.execute(alive)
         self.session.commit()
+        for rows in self._buffers.values():
+            rows.clear()
 
     def finish(self, run: int, status: str, error: str | None = None, peak_memory: int | None = None) -> None:
         """End a run, with everything that was appended to it."""
-        began = self._running.pop(run)
         self.flush()
         self._update(
             run,
@@ -163,16 +166,22 @@ class Store:
             error=error,
             peak_memory_bytes=peak_memory,
             ended_at=_now(),
-            wall_seconds=time.monotonic() - began,
+            wall_seconds=time.monotonic() - self._running[run],
         )
+        del self._running[run]
 
     def sweep(self) -> int:
-        """Mark the runs that a dead process left behind as interrupted; how many there were."""
+        """Mark the runs that a dead process left behind as interrupted at their last sign of life.
+
+        Returns:
+            How many there were.
+
+        """
         rows = self.session.scalars(sa.select(RunRow).where(RunRow.status == "running")).all()
         dead = [row.id for row in rows if row.id not in self._running and self._is_dead(row)]
         if dead:
             self.session.execute(
-                sa.update(RunRow).where(RunRow.id.in_(dead)).values(status="interrupted", ended_at=_now())
+                sa.update(RunRow).where(RunRow.id.in_(dead)).values(status="interrupted", ended_at=RunRow.heartbeat_at)
             )
         self.session.commit()
         return len(dead)
