@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from suite.store.tables import (
@@ -147,13 +148,17 @@ class Store:
 
         What cannot be written, because the database is locked or full, stays buffered for the next flush.
         """
-        for table, rows in self._buffers.items():
-            if rows:
-                self.session.execute(sa.insert(table.__table__), rows)  # type: ignore[attr-defined]
-        if self._running:
-            alive = sa.update(RunRow).where(RunRow.id.in_(list(self._running))).values(heartbeat_at=_now())
-            self.session.execute(alive)
-        self.session.commit()
+        try:
+            for table, rows in self._buffers.items():
+                if rows:
+                    self.session.execute(sa.insert(table.__table__), rows)  # type: ignore[attr-defined]
+            if self._running:
+                alive = sa.update(RunRow).where(RunRow.id.in_(list(self._running))).values(heartbeat_at=_now())
+                self.session.execute(alive)
+            self.session.commit()
+        except DBAPIError:
+            self.session.rollback()
+            raise
         for rows in self._buffers.values():
             rows.clear()
 
