@@ -1,18 +1,18 @@
-"""The figures of a report, as PNG: one colour for a method everywhere, told apart without colour vision."""
+"""The figures of a report, as PNG."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from suite.analysis.curves import band
 from suite.records import PHASES
-from suite.report.numbers import file_name
+from suite.report.numbers import duration, file_name
+from suite.report.palette import colour, lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,21 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from suite.report.leaderboard import Board, Result, Standing
+    from suite.report.palette import Line
 
-_COLOURS = {
-    "sgd": "#8c8c8c",
-    "adam": "#000000",
-    "kfac": "#0072b2",
-    "kpsvd": "#d55e00",
-    "deflation": "#009e73",
-    "lanczos": "#cc79a7",
-    "kfac_corrected": "#56b4e9",
-    "tkfac": "#8c6d31",
-}
-_OTHER_COLOURS = ("#7b3294", "#a6761d", "#1b7837", "#b2182b")
-_LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (1, 3)), (0, (6, 1, 1, 1, 1, 1)))
+    Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+
 _PHASE_COLOURS = {"forward_backward": "#b8b8b8", "curvature": "#56b4e9", "inversion": "#e69f00", "update": "#0072b2"}
-_POINTS = 200
+_DOTS = (0, (1, 2))
 _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -49,62 +40,80 @@ _STYLE: Any = {
     "axes.titlelocation": "left",
     "legend.frameon": False,
     "savefig.dpi": 130,
-    "svg.hashsalt": "kfsvd-bench",
 }
 
 
 def draw_board(board: Board, folder: Path) -> dict[str, Path]:
     """The figures of a data set that its records suffice for: name → file."""
-    drawings: dict[str, Callable[[Board], Any]] = {"loss": _loss, "time": _time}
-    if any(result.fisher_errors for standing in board.standings for result in standing.results):
+    drawings: dict[str, Callable[[Board], Figure]] = {"loss": _loss, "time": _time}
+    if any(result.fisher_errors for standing in board.shown for result in standing.results):
         drawings["fisher"] = _fisher
     files = {}
-    with plt.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE):
         for name, draw in drawings.items():
-            figure = draw(board)
             files[name] = folder / f"{file_name(board.dataset)}-{name}.png"
-            figure.savefig(files[name], metadata={"Software": None})
-            plt.close(figure)
+            draw(board).savefig(files[name], metadata={"Software": None})
     return files
 
 
-def _loss(board: Board) -> Any:
+def _loss(board: Board) -> Figure:
     """Training loss (above the floor, where there is one) against iterations and against training seconds."""
-    figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.2), sharey=True, layout="constrained")
+    figure, axes = _two_panels(height=4.5)
     floor = board.floor or 0.0
-    styles = _styles(board.standings)
-    for axis, quantity in zip(axes, ("iteration", "seconds"), strict=True):
+    styles = lines(board.shown)
+    panels = {"iteration": axes[0], "seconds": axes[1]}
+    axes[0].set_yscale("log", nonpositive="mask")
+    for quantity, axis in panels.items():
+        for standing in board.shown:
+            done = [r.evaluations for r in standing.results if r.run.status == "done"]
+            curves = [(getattr(e, quantity), e.train_loss - floor) for e in done]
+            _draw(axis, curves, styles[standing.optimizer], label=_label(standing))
+    for quantity, axis in panels.items():
+        if any(standing.train_loss.n for standing in board.shown):  # what follows does not stretch the axes
+            axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim())
         for standing in board.standings:
-            runs = [(getattr(r.evaluations, quantity), r.evaluations.train_loss - floor) for r in standing.results]
-            _band(axis, runs, label=standing.optimizer, **styles[standing.optimizer])
-        axis.set_yscale("log")
+            _extras(axis, standing, quantity, floor, named=standing in board.shown)
         axis.set_xlim(left=0)
-        axis.set_xlabel("iteration" if quantity == "iteration" else "training seconds")
+    axes[0].set_xlabel("iteration")
+    axes[1].set_xlabel("training seconds")
     axes[0].set_ylabel("training loss" + (" above the floor" if board.floor is not None else "") + "\nnats per example")
     axes[0].set_title("Per iteration")
     axes[1].set_title("Per second")
     _plain_decades(axes[0])
-    axes[1].legend(loc="upper right")
+    _legend(figure, axes[0], board)
     return figure
 
 
-def _time(board: Board) -> Any:
+def _extras(axis: Axes, standing: Standing, quantity: str, floor: float, *, named: bool) -> None:
+    """Runs that diverged, by their batch losses up to a cross; and settings too many to name, faintly."""
+    shade = colour(standing.method)
+    for result in standing.results:
+        if result.run.status == "diverged":
+            x, y = getattr(result.course, quantity), result.course.loss - floor
+            x, y = x[np.isfinite(y) & (y > 0)], y[np.isfinite(y) & (y > 0)]
+            alpha = 0.7 if named else 0.25
+            axis.plot(x, y, color=shade, linewidth=1, alpha=alpha)
+            if len(x):
+                low, high = axis.get_ylim()
+                axis.plot(x[-1:], np.clip(y[-1:], low, high), "x", color=shade, alpha=alpha, clip_on=False)
+        elif not named:
+            y = result.evaluations.train_loss - floor
+            axis.plot(getattr(result.evaluations, quantity), y, color=shade, linewidth=0.8, alpha=0.25, zorder=1)
+
+
+def _time(board: Board) -> Figure:
     """Milliseconds of an iteration by phase, stacked."""
-    standings = [s for s in board.standings if s.phases][::-1]
-    figure, axis = plt.subplots(figsize=(10.5, 1.2 + 0.38 * len(standings)), layout="constrained")
+    standings = board.shown[::-1]
+    figure = Figure(figsize=(10.5, 1.2 + 0.38 * len(standings)), layout="constrained")
+    axis = figure.subplots()
     left = np.zeros(len(standings))
     for phase in PHASES:
-        widths = np.array([1e3 * s.phases[phase] for s in standings])
-        axis.barh(
-            [s.optimizer for s in standings],
-            widths,
-            left=left,
-            color=_PHASE_COLOURS[phase],
-            label=phase.replace("_", ", "),
-        )
+        widths = np.array([1e3 * standing.phases[phase] for standing in standings])
+        names = [standing.optimizer for standing in standings]
+        axis.barh(names, widths, left=left, color=_PHASE_COLOURS[phase], label=phase.replace("_", ", "))
         left += widths
     for place, total in enumerate(left):
-        axis.text(total, place, f" {total:.3g} ms", va="center")
+        axis.text(total, place, f" {duration(total / 1e3)}", va="center")
     axis.margins(x=0.12)
     axis.grid(axis="y", visible=False)
     axis.set_xlabel("milliseconds of an iteration, mean")
@@ -113,30 +122,30 @@ def _time(board: Board) -> Any:
     return figure
 
 
-def _fisher(board: Board) -> Any:
+def _fisher(board: Board) -> Figure:
     """Fisher error over training, mean over layers: in batch and held out, with the optimum of the same rank."""
-    figure, axes = plt.subplots(1, 2, figsize=(10.5, 3.8), sharey=True, layout="constrained")
-    styles = _styles(board.standings)
+    figure, axes = _two_panels(height=4.1)
+    styles = lines(board.shown)
     for axis, what in zip(axes, ("in_batch", "held_out"), strict=True):
-        for standing in board.standings:
-            runs = [_mean_over_layers(r, what) for r in standing.results if r.fisher_errors]
-            if not runs:
+        for standing in board.shown:
+            measured = [result for result in standing.results if result.fisher_errors]
+            if not measured:
                 continue
             style = styles[standing.optimizer]
-            _band(axis, runs, label=standing.optimizer, **style)
-            best = [_mean_over_layers(r, f"best_{what}") for r in standing.results if r.fisher_errors]
-            _band(axis, best, label=None, color=style["color"], linestyle=(0, (1, 2)), fill=False)
+            _draw(axis, [_mean_over_layers(r, what) for r in measured], style, label=standing.optimizer)
+            best = [_mean_over_layers(r, f"best_{what}") for r in measured]
+            _draw(axis, best, style._replace(linestyle=_DOTS), label=None, fill=False)
         axis.set_xlabel("iteration")
     axes[0].set_ylabel("‖F − F̂‖ / ‖F‖, mean over layers")
     axes[0].set_title("Fisher error on the fitted batch")
     axes[1].set_title("… and on fresh test examples")
-    axes[1].plot([], [], color="#555555", linestyle=(0, (1, 2)), label="best possible at that rank")
-    axes[1].legend(loc="best")
+    axes[0].plot([], [], color="#555555", linestyle=_DOTS, label="best possible at that rank")
     axes[0].set_ylim(bottom=0)
+    _legend(figure, axes[0], board)
     return figure
 
 
-def _mean_over_layers(result: Result, what: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _mean_over_layers(result: Result, what: str) -> Curve:
     iterations = sorted({row.iteration for row in result.fisher_errors})
     means = [
         np.nanmean(values) if np.isfinite(values).any() else np.nan
@@ -146,49 +155,46 @@ def _mean_over_layers(result: Result, what: str) -> tuple[NDArray[np.float64], N
     return np.array(iterations, dtype=np.float64), np.array(means)
 
 
-def _band(
-    axis: Axes,
-    runs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
-    *,
-    label: str | None,
-    color: str,
-    linestyle: Any,
-    fill: bool = True,
-) -> None:
-    """The median over seeds as a line, the range as a band, as far as all seeds go."""
-    runs = [(x, y) for x, y in runs if len(x)]
-    if not runs:
+def _draw(axis: Axes, runs: Sequence[Curve], line: Line, *, label: str | None, fill: bool = True) -> None:
+    """The median over seeds as a line, the range as a band; without anything to draw, the legend's entry alone."""
+    found = band(runs)
+    if found is None:
+        axis.plot([], [], label=label, color=line.color, linestyle=line.linestyle, linewidth=1.8)
         return
-    grid = np.linspace(max(x[0] for x, _ in runs), min(x[-1] for x, _ in runs), _POINTS)
-    values = np.array([np.interp(grid, x, y) for x, y in runs])
-    axis.plot(grid, np.median(values, axis=0), label=label, color=color, linestyle=linestyle, linewidth=1.8)
-    if fill and len(runs) > 1:
-        axis.fill_between(grid, values.min(0), values.max(0), color=color, alpha=0.18, linewidth=0)
+    axis.plot(found.x, found.median, label=label, color=line.color, linestyle=line.linestyle, linewidth=1.8)
+    if fill and found.seeds > 1:
+        axis.fill_between(found.x, found.low, found.high, color=line.color, alpha=0.18, linewidth=0)
 
 
-def _styles(standings: Sequence[Standing]) -> dict[str, dict[str, Any]]:
-    """A colour for each method, a line for each optimizer of that method."""
-    styles: dict[str, dict[str, Any]] = {}
-    seen: dict[str, int] = {}
-    unknown = iter(_OTHER_COLOURS * len(standings))
-    colours: dict[str, str] = {}
-    for standing in sorted(standings, key=lambda s: s.optimizer):
-        method = standing.method
-        if method not in colours:
-            colours[method] = _COLOURS.get(method) or next(unknown)
-        seen[method] = seen.get(method, -1) + 1
-        styles[standing.optimizer] = {"color": colours[method], "linestyle": _LINES[seen[method] % len(_LINES)]}
-    return styles
+def _two_panels(height: float) -> tuple[Figure, Sequence[Axes]]:
+    figure = Figure(figsize=(10.5, height), layout="constrained")
+    return figure, list(figure.subplots(1, 2, sharey=True))
+
+
+def _label(standing: Standing) -> str:
+    if not standing.diverged:
+        return standing.optimizer
+    return f"{standing.optimizer} ({standing.diverged} of {len(standing.results)} diverged, ×)"
+
+
+def _legend(figure: Figure, axis: Axes, board: Board) -> None:
+    """Below the panels, where it covers no curve."""
+    handles, labels = axis.get_legend_handles_labels()
+    many = len(board.shown) < sum(bool(standing.results) for standing in board.standings)
+    longest = max(map(len, labels), default=1)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=max(1, min(len(labels), 120 // (longest + 8))),
+        title="the best setting of each method; all others faint" if many else None,
+    )
 
 
 def _plain_decades(axis: Axes) -> None:
     """Plain numbers on a log axis, and labels within a decade where it shows few decades."""
-    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
-
     low, high = axis.get_ylim()
-    formatter = ScalarFormatter()
-    formatter.set_scientific(False)
-    axis.yaxis.set_major_formatter(formatter)
-    if low > 0 and high / low < 300:
-        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    if high / low < 300:
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low > 20 else (1, 1.5, 2, 3, 4, 5, 7)))
     axis.yaxis.set_minor_formatter(NullFormatter())

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from suite.store.queries import Course, Evaluations
 
 
+MOST_SHOWN = 10
+"""Optimizers that one figure shows by name."""
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """A measured cell with its records."""
@@ -77,7 +81,11 @@ class Standing:
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """The leaderboard of one data set, best first; optimizers without a result are last."""
+    """The leaderboard of one data set, best first.
+
+    An optimizer with a diverged seed stands below all without: a mean over the survivors alone is no result of
+    its own. Optimizers without a result are last.
+    """
 
     dataset: str
     problem: str  # the data as they were: "curves-synthetic"
@@ -87,6 +95,17 @@ class Board:
     test_floor: float | None
     parameters: int
     standings: list[Standing]
+
+    @property
+    def shown(self) -> list[Standing]:
+        """What a figure can tell apart: every measured optimizer, or of many the best of each method."""
+        measured = [standing for standing in self.standings if standing.results]
+        if len(measured) <= MOST_SHOWN:
+            return measured
+        best: dict[str, Standing] = {}
+        for standing in measured:
+            best.setdefault(standing.method, standing)
+        return list(best.values())
 
 
 class Gap(NamedTuple):
@@ -178,7 +197,7 @@ def _board(spec: Spec, dataset: str, cells: Sequence[Cell], results: Sequence[Re
         )
         for optimizer in dict.fromkeys(cell.optimizer for cell in cells if cell.dataset == dataset)
     ]
-    standings.sort(key=lambda s: (math.isnan(s.train_loss.mean), s.train_loss.mean))
+    standings.sort(key=lambda s: (math.isnan(s.train_loss.mean), s.diverged > 0, s.train_loss.mean))
     described = next((result.run for result in mine if result.run.pixels is not None), mine[0].run)
     return Board(
         dataset=dataset,

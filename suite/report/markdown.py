@@ -25,7 +25,8 @@ def page(findings: Findings, figures: dict[str, dict[str, Path]], command: str) 
         f"{findings.measured} of {findings.cells} cells measured; {_gaps_in_short(findings)}.",
         "Losses are negative log-likelihoods in nats per example, summed over outputs; for a Gaussian, half the "
         "squared error. Training and test loss are those at the end of training, mean ± standard deviation over "
-        "seeds; the best training loss is the lowest evaluation of any seed.",
+        "seeds; the best training loss is the lowest evaluation of any seed. An optimizer with a diverged seed stands "
+        "below all without, its mean over the seeds that are left.",
     ]
     for board in findings.boards:
         parts += _board(board, figures.get(board.dataset, {}))
@@ -42,6 +43,8 @@ def _board(board: Board, figures: dict[str, Path]) -> list[str]:
         f"{board.parameters:,} parameters{floor}.",
         _table(tables.ranking(board), bold_first=True),
         _picture(figures, "loss", f"{board.dataset}: training loss per iteration and per second"),
+        "Lines are medians over seeds of the evaluated training loss, bands their range, as far as all seeds go"
+        + ("; × is where a run diverged." if any(standing.diverged for standing in board.standings) else "."),
         _table(tables.cost(board)),
         "Medians over seeds; a target is reached at the first evaluation at or below it, and a miss stays a miss.",
         _picture(figures, "time", f"{board.dataset}: time of an iteration by phase"),
@@ -123,7 +126,8 @@ def _table(table: TextTable, *, bold_first: bool = False) -> str:
     if bold_first and rows:
         rows[0] = [f"**{text}**" if text else text for text in rows[0]]
     alignment = ["left" if heading in ("", "optimizer", "layer") else "right" for heading in table.headings]
-    return tabulate(rows, headers=table.headings, tablefmt="pipe", colalign=alignment, disable_numparse=True)
+    headings = [markdown(text) for text in table.headings]  # optimizers' labels are among them
+    return tabulate(rows, headers=headings, tablefmt="pipe", colalign=alignment, disable_numparse=True)
 
 
 def _picture(figures: dict[str, Path], name: str, text: str) -> str:

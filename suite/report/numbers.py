@@ -25,11 +25,14 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def with_sd(spread: Spread, scale: float = 1.0, shift: float = 0.0) -> str:
-    """Mean ± standard deviation of (x − shift)·scale, both to the deviation's second digit."""
+    """Mean ± standard deviation of (x − shift)·scale, both to the deviation's second digit.
+
+    A deviation of rounding alone, below a millionth of the mean, is left out.
+    """
     mean, sd = (spread.mean - shift) * scale, spread.sd * scale
     if math.isnan(mean):
         return ABSENT
-    if math.isnan(sd) or not sd > 0:
+    if not sd > 1e-6 * abs(mean):  # NaN of a single seed too
         return number(mean, 4)
     places = max(0, 1 - math.floor(math.log10(sd)))
     return f"{mean:,.{places}f} ± {sd:,.{places}f}"

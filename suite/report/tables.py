@@ -90,9 +90,9 @@ def fisher(board: Board) -> TextTable | None:
 
 
 def fisher_by_layer(board: Board) -> TextTable | None:
-    """The same by layer: "in batch / held out" of every optimizer, mean over seeds."""
+    """The same by layer: "in batch / held out" of every optimizer that is shown, mean over seeds."""
     columns: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    for standing in board.standings:
+    for standing in board.shown:
         for result in standing.results:
             for row in last_fisher_errors(result):
                 layers = columns.setdefault(standing.optimizer, {})

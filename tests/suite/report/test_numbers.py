@@ -36,6 +36,8 @@ def test_significant_digits(value: float | None, digits: int, text: str) -> None
         (Spread(1234.0, 56.0, 3), "1,234 ± 56"),
         (Spread(5.0, math.nan, 1), "5.000"),
         (Spread(math.nan, math.nan, 0), "—"),
+        (Spread(12.5, 2e-15, 3), "12.50"),
+        (Spread(12.5, 0.0, 3), "12.50"),
     ],
 )
 def test_a_mean_is_shown_as_far_as_its_deviation_reaches(spread: Spread, text: str) -> None:

@@ -102,6 +102,38 @@ def test_the_page_shows_them(store: Store, matrix: Matrix, tmp_path: Path) -> No
     assert {path.name for path in written} == {"README.md", "digits-loss.png", "digits-time.png", "digits-fisher.png"}
 
 
+def test_the_page_of_a_store_is_the_same_to_the_last_byte(store: Store, matrix: Matrix, tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        write_report(
+            store, matrix.spec, matrix.cells, tmp_path / folder, command="c", formats=["md", "json"], fingerprint=None
+        )
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_a_mean_over_survivors_does_not_win(store: Store, matrix: Matrix) -> None:
+    cells = {(cell.optimizer, cell.seed): cell for cell in matrix.cells}
+    finished(store, cells["kfac", 0], Records(iterations(60), evaluations([40.0, 1.0]), []))
+    finished(store, cells["kfac", 1], Records(iterations(5), evaluations([40.0]), []), "diverged")
+    (board,) = findings(store, matrix.spec, matrix.cells, "sources").boards
+    assert [s.optimizer for s in board.standings] == ["adam", "kfac", "sgd", "kpsvd"]
+    assert board.standings[1].train_loss.mean == 1.0
+
+
+def test_names_are_escaped_in_headings_as_in_rows(tmp_path: Path) -> None:
+    matrix = matrix_of(tmp_path, SMALL.replace("lr: 0.1, damping: 1.0", "lr: 0.1, damping: [1.0, 2.0]"))
+    label = "kfac[damping=1]"
+    (cell,) = (cell for cell in matrix.cells if cell.optimizer == label and cell.seed == 0)
+    with open_store(f"sqlite:///{tmp_path}/labels.sqlite") as store:
+        records = Records(iterations(60), evaluations([40.0, 20.0]), [fisher("linear|1", 60, 0.2, 0.4, 0.1, 0.3)])
+        finished(store, cell, records)
+        write_report(store, matrix.spec, matrix.cells, tmp_path, command="c", formats=["md"], fingerprint=None)
+    cells = [[text.strip() for text in line.split(" | ")] for line in (tmp_path / "README.md").read_text().splitlines()]
+    assert ["| layer", r"kfac\[damping=1\] |"] in cells
+    assert [r"| linear\|1", "0.200 / 0.400 |"] in cells
+    assert label not in (tmp_path / "README.md").read_text()
+
+
 def test_several_environments_or_sources_are_said(store: Store, matrix: Matrix, tmp_path: Path) -> None:
     cell = matrix.cells[-1]
     finished(store, cell, Records(iterations(60), evaluations([40.0, 20.0]), []), fingerprint="older")
