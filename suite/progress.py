@@ -149,7 +149,8 @@ class LiveView(PlainView):
         summary.append(f"   {failed} failed", style="red" if failed else "dim")
         summary.append(f"   running for {_duration(time.monotonic() - self.begun)}", style="dim")
         summary.append(f"   about {_duration(left)} left" if left is not None else "", style="dim")
-        bar = ProgressBar(total=max(1, self.total), completed=len(self.ended), width=60)
+        bar = Table.grid()
+        bar.add_row(ProgressBar(total=max(1, self.total), completed=len(self.ended), width=60))
         return Group(table, bar, summary)
 
 
