@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from tabulate import tabulate
@@ -103,7 +104,8 @@ def _provenance(findings: Findings, command: str) -> list[str]:
         )
     drift = findings.reference
     parts.append(
-        f"Last run {findings.ended or 'unknown'}. {findings.contended} of {findings.measured} cells ran beside others "
+        f"Specification {hashlib.sha256(findings.spec.text.encode()).hexdigest()[:12]} (SHA-256), last run "
+        f"{findings.ended or 'unknown'}. {findings.contended} of {findings.measured} cells ran beside others "
         f"on the same machine. The reference workload before each cell took {number(1e3 * drift.mean)} ms "
         f"(s.d. {number(1e3 * drift.sd)} ms)."
     )

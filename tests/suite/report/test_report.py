@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -99,6 +100,7 @@ def test_the_page_shows_them(store: Store, matrix: Matrix, tmp_path: Path) -> No
     assert r"ValueError: a \| pipe & \<b\>tags\</b\>" in page, "foreign text is escaped"
     assert "kfsvd-bench run small.yaml" in page
     assert "commit 000000000000" in page
+    assert f"Specification {hashlib.sha256(SMALL.encode()).hexdigest()[:12]} (SHA-256), last run 20" in page
     assert {path.name for path in written} == {"README.md", "digits-loss.png", "digits-time.png", "digits-fisher.png"}
 
 
