@@ -1,0 +1,122 @@
+"""The loop: which bound ends it, what it keeps when something goes wrong, what stops its clock."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from suite.problems import Folders
+from suite.training import Training
+from tests.suite.stores import matrix_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from suite.matrix import Cell
+    from suite.records import Iteration, Records
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> Cell:
+    return next(c for c in matrix_of(tmp_path).cells if c.optimizer == "sgd")
+
+
+def training_of(cell: Cell, **budget: float | None) -> Training:
+    bounds = {"iterations": None, "epochs": None, "seconds": None} | budget
+    cell = replace(cell, budget=cell.budget.model_copy(update=bounds))
+    return Training(cell, cell.problem.load(Folders.default()), torch.device("cpu"))
+
+
+def steps(batches: list[Records]) -> list[Iteration]:
+    return [row for records in batches for row in records.iterations]
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        ({"iterations": 7}, 7),
+        ({"epochs": 1.0}, 23),  # 1,437 examples, batches of 64: the 23rd completes the epoch
+        ({"epochs": 0.5}, 12),
+        ({"iterations": 30, "epochs": 1.0}, 23),
+        ({"iterations": 5, "epochs": 1.0, "seconds": 60.0}, 5),
+    ],
+)
+def test_the_first_bound_ends_training(cell: Cell, budget: dict[str, float], expected: int) -> None:
+    training = training_of(cell, **budget)
+    rows = steps(list(training))
+    assert [row.iteration for row in rows] == list(range(1, expected + 1))
+    assert training.outcome == "done"
+
+
+def test_seconds_are_those_of_the_training_clock(cell: Cell) -> None:
+    training = training_of(cell, seconds=0.2)
+    rows = steps(list(training))
+    assert rows[-1].seconds >= 0.2 > rows[-2].seconds
+
+
+def test_evaluation_stops_the_clock(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = training_of(cell, iterations=40)
+    evaluate = training._evaluation
+
+    def slowly(iteration: int, epoch: float) -> object:
+        time.sleep(0.2)
+        return evaluate(iteration, epoch)
+
+    monkeypatch.setattr(training, "_evaluation", slowly)
+    begun = time.perf_counter()
+    rows = steps(list(training))
+    assert time.perf_counter() - begun > 0.6
+    assert rows[-1].seconds < 0.2
+
+
+def test_what_is_measured_before_an_error_is_handed_over_first(cell: Cell) -> None:
+    training = training_of(cell, iterations=50)
+    step, calls = training.optimizer.step, 0
+
+    def fail_at_ten(*arguments: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 10:
+            raise ArithmeticError("the tenth")
+        return step()
+
+    training.optimizer.step = fail_at_ten  # type: ignore[method-assign,assignment]
+    batches: list[Records] = []
+    with pytest.raises(ArithmeticError, match="the tenth"):
+        batches.extend(training)
+    assert [row.iteration for row in steps(batches)] == list(range(1, 10))
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e9])
+def test_a_loss_that_is_not_finite_or_beyond_the_limit_ends_it_as_diverged(cell: Cell, poison: float) -> None:
+    training = training_of(cell, iterations=50)
+    step, calls = training.optimizer.step, 0
+
+    def poisoned(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        step()
+        if calls == 5:
+            with torch.no_grad():
+                next(training.network.parameters()).fill_(poison)
+                for parameter in training.network.parameters():
+                    parameter.mul_(poison)
+
+    training.optimizer.step = poisoned  # type: ignore[method-assign,assignment]
+    rows = steps(list(training))
+    assert training.outcome == "diverged"
+    assert len(rows) == 6
+    assert not rows[-1].loss <= 10 * rows[0].loss
+    assert calls == 5, "no step is taken on a diverged loss"
+
+
+def test_the_global_random_stream_does_not_matter(cell: Cell) -> None:
+    losses = []
+    for noise in (1, 2):
+        torch.manual_seed(noise)
+        losses.append([row.loss for row in steps(list(training_of(cell, iterations=5)))])
+    assert losses[0] == losses[1]
