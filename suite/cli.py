@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from suite.commands import DEFAULT_DATABASE
 from suite.errors import ExitCode, SuiteError
 
 app = typer.Typer(
@@ -55,9 +56,6 @@ class Format(StrEnum):
     MD = "md"
     CSV = "csv"
     JSON = "json"
-
-
-DEFAULT_DATABASE = "sqlite:///kfsvd-bench.sqlite"
 
 
 @app.command()

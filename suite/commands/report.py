@@ -6,6 +6,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
+from suite.commands import DEFAULT_DATABASE
 from suite.commands.matrix import load_matrix
 from suite.errors import ExitCode
 
@@ -22,6 +23,8 @@ def report(path: Path, db: str, folder: Path, formats: list[str], *, any_sources
     """
     matrix = load_matrix(path, any_sources=any_sources)
 
+    from sqlalchemy import make_url
+
     from suite.report import write_report
     from suite.store import open_store
 
@@ -32,7 +35,8 @@ def report(path: Path, db: str, folder: Path, formats: list[str], *, any_sources
                 file=sys.stderr,
             )
             return ExitCode.NOTHING_MEASURED
-        command = shlex.join(["kfsvd-bench", "run", str(path)])
+        where = [] if db == DEFAULT_DATABASE else ["--db", make_url(db).render_as_string(hide_password=True)]
+        command = shlex.join(["kfsvd-bench", "run", str(path), *where])
         written = write_report(
             store,
             matrix.spec,

@@ -67,6 +67,16 @@ class Problem:
         """How many numbers are trained."""
         return sum(parameter.numel() for parameter in self.network(seed=0).parameters())
 
+    def floors(self, examples: int | None) -> tuple[float | None, float | None]:
+        """The entropy floors of the first `examples` training and test targets (all if None), in nats per example.
+
+        What an evaluation that is capped at so many examples has to be held against.
+        """
+        if self.likelihood != "bernoulli" or examples is None:
+            return self.floor, self.test_floor
+        train, test = (entropy(split.values[:examples].cpu().numpy(), split.scale) for split in (self.train, self.test))
+        return train, test
+
     def to(self, device: torch.device) -> Problem:
         """The same problem with its examples on another device."""
         return replace(self, train=self.train.to(device), test=self.test.to(device))

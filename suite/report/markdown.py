@@ -37,7 +37,11 @@ def page(findings: Findings, figures: dict[str, dict[str, Path]], command: str) 
 
 
 def _board(board: Board, figures: dict[str, Path]) -> list[str]:
-    floor = "" if board.floor is None else f", entropy floor of the training targets {number(board.floor, 5)} nats"
+    floor = (
+        ""
+        if board.floor is None
+        else f", entropy floor of the evaluated training targets {number(board.floor, 5)} nats"
+    )
     parts = [
         f"## {markdown(board.dataset)}",
         f"Data: {markdown(board.problem)}; {board.pixels:,} outputs, likelihood {markdown(board.likelihood)}, "

@@ -84,13 +84,14 @@ def _run(connection: Connection, device: torch.device, job: Job) -> str:
     for text in dict.fromkeys(str(warning.message) for warning in caught):
         connection.send(Noted(job.run, text))
     parameters = sum(p.numel() for p in training.network.parameters())
+    floor, test_floor = problem.floors(job.cell.measure.evaluation_examples)
     connection.send(
         Loaded(
             job.run,
             problem=problem.name,
             pixels=problem.pixels,
-            floor=problem.floor,
-            test_floor=problem.test_floor,
+            floor=floor,
+            test_floor=test_floor,
             parameters=parameters,
             reference_seconds=reference_seconds(device),
         )

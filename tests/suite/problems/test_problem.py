@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import kfsvd
-from suite.problems import Problem, ProblemSpec
+from suite.problems import Folders, Problem, ProblemSpec
 from suite.problems.data.images import Images
 from suite.problems.problem import entropy, make_problem, mean_example
 
@@ -224,3 +224,23 @@ def test_the_examples_move_to_a_device() -> None:
     posed = problem(MLP, "categorical").to(torch.device("meta"))
     assert posed.train.device == posed.test.device == torch.device("meta")
     assert next(posed.network(0).parameters()).device == torch.device("cpu")
+
+
+def test_floors_are_those_of_the_examples_that_are_evaluated() -> None:
+    spec = ProblemSpec.model_validate(
+        {
+            "data": "digits",
+            "network": {"kind": "autoencoder", "encoder": (4,)},
+            "likelihood": "bernoulli",
+            "batch_size": 64,
+        }
+    )
+    problem = spec.load(Folders.default())
+    assert problem.floors(None) == (problem.floor, problem.test_floor)
+    train, test = problem.floors(100)
+    for split, floor in ((problem.train, train), (problem.test, test)):
+        t = split.values[:100].double() * split.scale
+        t = t.clamp(1e-300, 1)
+        brute = -(t * t.log() + (1 - t) * torch.where(t < 1, (1 - t).log(), 0.0)).sum(1).mean()
+        assert floor == pytest.approx(float(brute), rel=1e-9)
+    assert train != problem.floor
