@@ -22,9 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-datasets = typer.Typer(
-    help="The data sets: where they are, fetching and verifying them.", no_args_is_help=True, rich_markup_mode=None
-)
+datasets = typer.Typer(help="List, fetch and verify data sets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(datasets, name="datasets")
 
 SpecFile = Annotated[
@@ -71,7 +69,9 @@ def run(
     any_sources: AnySources = False,
     json: Json = False,
 ) -> None:
-    """Measure every cell of a spec that is not measured yet; resumable.
+    """Measure what is not measured yet; resumable.
+
+    Ctrl-C keeps every record, and the same command goes on from there.
 
     Example: kfsvd-bench run specs/quickstart.yaml --select 'dataset=digits,seed=0' --devices cpu:2
     """
@@ -88,7 +88,9 @@ def plan(
     any_sources: AnySources = False,
     json: Json = False,
 ) -> None:
-    """Show the matrix of a spec, what is measured already, and the expected time; run nothing.
+    """Show the matrix and the expected time.
+
+    Tells what is measured already; runs nothing.
 
     Example: kfsvd-bench plan specs/autoencoders.yaml
     """
@@ -110,7 +112,7 @@ def report(
     ] = None,
     any_sources: AnySources = False,
 ) -> None:
-    """Write the leaderboards of a spec from what is measured.
+    """Write leaderboards from what is measured.
 
     Example: kfsvd-bench report specs/quickstart.yaml --format md --format csv
     """
@@ -127,7 +129,7 @@ def status(
     any_sources: AnySources = False,
     json: Json = False,
 ) -> None:
-    """Show how much of a spec is done, running, failed and missing.
+    """Show what is done, failed and missing.
 
     Example: kfsvd-bench status specs/quickstart.yaml
     """
@@ -140,7 +142,7 @@ def status(
 def optimizers(
     name: Annotated[str | None, typer.Argument(help="One method; all if not given.")] = None, json: Json = False
 ) -> None:
-    """List the methods that a spec can name, with their options.
+    """List methods and their options.
 
     Example: kfsvd-bench optimizers kpsvd
     """
@@ -151,7 +153,7 @@ def optimizers(
 
 @app.command()
 def environment(json: Json = False) -> None:
-    """Show what is recorded about this machine and its software.
+    """Show what is recorded of this machine.
 
     Example: kfsvd-bench environment --json
     """
@@ -176,7 +178,7 @@ def fetch_datasets(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME…", help="Data sets; all if not given.")] = None,
     data_dir: DataFolder = None,
 ) -> None:
-    """Download or generate data sets ahead of a run.
+    """Get or make data sets ahead of a run.
 
     Example: kfsvd-bench datasets fetch mnist
     """
@@ -191,7 +193,7 @@ def verify_datasets(
     data_dir: DataFolder = None,
     json: Json = False,
 ) -> None:
-    """Hold the files at hand against their checksums.
+    """Hold files against their checksums.
 
     Example: kfsvd-bench datasets verify mnist
     """

@@ -76,15 +76,15 @@ def faults_of(error: ValidationError, data: object, model: type[BaseModel]) -> l
 
 def _fault(details: ErrorDetails, data: Any, model: type[BaseModel]) -> Fault:
     path: KeyPath = ()
-    owner: type[BaseModel] | None = model
+    owners: tuple[type[BaseModel], ...] = (model,)
     *inner, last = details["loc"] or ("",)
     for step in inner:
         if _holds(data, step):
             path, data = (*path, step), data[step]
-        owner = _owner(owner, step)
+        owners = _owners(owners, step)
     if _holds(data, last) or details["type"] == "missing":
         path = (*path, last)
-    return Fault(path, _wrong(details, owner))
+    return Fault(path, _wrong(details, owners[0] if owners else None))
 
 
 def _holds(data: object, step: str | int) -> bool:
@@ -93,11 +93,13 @@ def _holds(data: object, step: str | int) -> bool:
     return isinstance(data, Sequence) and isinstance(step, int) and step < len(data)
 
 
-def _owner(model: type[BaseModel] | None, step: str | int) -> type[BaseModel] | None:
-    """The model that holds what lies at `step` of `model`, or `model` itself inside a container."""
-    if model is None or not isinstance(step, str) or step not in model.model_fields:
-        return model
-    return next(_models(model.model_fields[step].annotation), None)
+def _owners(models: tuple[type[BaseModel], ...], step: str | int) -> tuple[type[BaseModel], ...]:
+    """The models that may hold what lies at `step` of `models`: of a field, those of its union; of a tag, its own."""
+    for model in models:
+        if step in model.model_fields:
+            return tuple(_models(model.model_fields[step].annotation))
+    tagged = [m for m in models if any(step in get_args(f.annotation) for f in m.model_fields.values())]
+    return tuple(tagged) or models  # neither: a step inside a list or a mapping
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -27,11 +27,11 @@ def optimizers(name: str | None, *, json: bool) -> ExitCode:
     if json:
         print(jsonlib.dumps(options, indent=2))
     elif name is None:
-        rows = [(method, _summary(method), ", ".join(o["option"] for o in options[method])) for method in chosen]
-        print(tabulate(rows, headers=("method", "what it is", "options"), maxcolwidths=[None, 44, 60]))
+        print(tabulate([(method, _summary(method)) for method in chosen], headers=("method", "what it is")))
+        print("\nkfsvd-bench optimizers METHOD shows the options of one.")
     else:
         print(f"{name}: {_summary(name)}\n")
-        print(tabulate(options[name], headers="keys", maxcolwidths=[None, None, 70]))
+        print(tabulate(options[name], headers="keys", missingval="—", maxcolwidths=[None, None, 70]))
     return ExitCode.FINE
 
 

@@ -539,3 +539,23 @@ print(seconds, len(keys), sorted({"torch", "sklearn", "scipy", "matplotlib", "al
         if best < 1:
             break
     assert best < 1
+
+
+@pytest.mark.parametrize(
+    ("network", "hint"),
+    [
+        ("{kind: convnet, chanels: [2]}", "did you mean 'channels'"),
+        ("{kind: mlp, hiden: [2]}", "did you mean 'hidden'"),
+        ("{kind: autoencoder, encodr: [2]}", "did you mean 'encoder'"),
+    ],
+)
+def test_an_unknown_key_of_a_network_is_held_against_the_keys_of_its_kind(
+    network: str, hint: str, working_folder: Path
+) -> None:
+    likelihood = "bernoulli" if "autoencoder" in network else "categorical"
+    text = (
+        "version: 1\nname: t\nseeds: [0]\nbudget: {iterations: 1}\noptimizers: {sgd: {method: sgd, lr: 0.1}}\n"
+        f"datasets: {{d: {{data: digits, network: {network}, likelihood: {likelihood}, batch_size: 8}}}}\n"
+    )
+    with pytest.raises(SpecError, match=hint):
+        loaded(text)
