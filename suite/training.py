@@ -69,7 +69,12 @@ class Training:
         rows: list[
             tuple[float, ...]
         ] = []  # named only when they are handed over: a small step takes half a millisecond
+        first = 1  # the iteration of the first row
         records = Records([], [self._evaluation(0, 0.0)], [])
+
+        def named(rows: list[tuple[float, ...]], first: int) -> list[Iteration]:
+            return [Iteration._make((i, i * batch_size / examples, *row)) for i, row in enumerate(rows, start=first)]
+
         due = perf_counter() + RECORD_SECONDS
         try:
             for iteration, indices in enumerate(batches(examples, batch_size, self.cell.seed), start=1):
@@ -84,24 +89,24 @@ class Training:
                 if not diverged:
                     optimizer.step()
                 ended = edge()
-                epoch = iteration * batch_size / examples
-                rows.append((iteration, epoch, value, *clock.charge(begun, propagated, ended)))
+                rows.append((value, *clock.charge(begun, propagated, ended)))
                 if iteration == 1:
                     limit = budget.diverged_above * value
                 last = diverged or iteration >= steps or clock.seconds >= seconds
                 if last or iteration % loss_every == 0:
-                    records.evaluations.append(self._evaluation(iteration, epoch))
+                    records.evaluations.append(self._evaluation(iteration, iteration * batch_size / examples))
                 if not diverged and (iteration % fisher_every == 0 or (last and measure.fisher_every is not None)):
                     records.fisher_errors.extend(self._fisher_errors(iteration))
-                if last or perf_counter() > due:
+                if last or ended > due:
                     self.outcome = "diverged" if diverged else "done"
-                    yield records._replace(iterations=[Iteration._make(row) for row in rows])
+                    yield records._replace(iterations=named(rows, first))
+                    first = iteration + 1
                     rows, records = [], Records([], [], [])
                     due = perf_counter() + RECORD_SECONDS
                 if last:
                     return
         except Exception:
-            yield records._replace(iterations=[Iteration._make(row) for row in rows])  # nothing measured is lost
+            yield records._replace(iterations=named(rows, first))  # nothing measured is lost
             raise
 
     def _evaluation(self, iteration: int, epoch: float) -> Evaluation:
