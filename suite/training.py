@@ -66,9 +66,8 @@ class Training:
         edge = clock.edge
         limit = sys.float_info.max  # of the loss: infinity and NaN are beyond it
         loss_every, fisher_every = measure.loss_every, measure.fisher_every or math.inf
-        rows: list[
-            tuple[float, ...]
-        ] = []  # named only when they are handed over: a small step takes half a millisecond
+        # Rows are named only when they are handed over: a small network's step takes half a millisecond.
+        rows: list[tuple[float, ...]] = []
         first = 1  # the iteration of the first row
         records = Records([], [self._evaluation(0, 0.0)], [])
 

@@ -49,8 +49,9 @@ def run(
         measured = store.measured([cell.key for cell in matrix.cells], matrix.fingerprint)
         missing = [cell for cell in matrix.cells if cell.key not in measured]
         if measured:
+            sources = "any" if any_sources else "these"
             console.print(
-                f"{len(measured)} of {len(matrix.cells)} cells are measured already, with these sources of kfsvd."
+                f"{len(measured)} of {len(matrix.cells)} cells are measured already, with {sources} sources of kfsvd."
             )
         summary: Summary | None = None
         if missing:
