@@ -58,9 +58,8 @@ def _board(board: Board, figures: dict[str, Path]) -> list[str]:
     ]
     if (errors := tables.fisher(board)) is not None:
         parts += [
-            "Relative Frobenius error ‖F − F̂‖/‖F‖ of the optimizer's own running approximation at the last "
-            "measurement, mean over layers and seeds: on the batch that it was last fitted to, and on fresh test "
-            "examples.",
+            "Relative Frobenius error ‖F − F̂‖/‖F‖ of the running approximation at the last measurement, mean over "
+            "layers and seeds: on the batch that it was last fitted to, and on fresh test examples.",
             _table(errors),
             _picture(figures, "fisher", f"{board.dataset}: Fisher error over training"),
         ]
@@ -81,7 +80,7 @@ def _approximations(board: Board, comparison: Comparison, figures: dict[str, Pat
         f"### Fisher approximation along {markdown(comparison.optimizer)}",
         "All approximations are fitted to one and the same batch of training examples at each measurement, without "
         "damping or a running average, and held against that batch and against fresh test examples: ‖F − F̂‖/‖F‖ of "
-        f"each layer, mean over {comparison.seeds} {'seeds' if comparison.seeds > 1 else 'seed'}. No sum of so many "
+        f"each layer{f', mean over {comparison.seeds} seeds' if comparison.seeds > 1 else ''}. No sum of so many "
         "Kronecker products lies below the best of its rank.",
         _picture(figures, name, f"{board.dataset}: Fisher error of each approximation by layer, over training"),
         f"At iteration {max(comparison.course):,}, in batch (held out):",
