@@ -117,4 +117,7 @@ class Training:
 
     def _fisher_errors(self, iteration: int) -> list[FisherError]:
         with self.clock.excluded():
-            return fisher_errors(self.network, self.optimizer, self.problem, self.cell, iteration)
+            try:
+                return fisher_errors(self.network, self.optimizer, self.problem, self.cell, iteration)
+            except FloatingPointError:  # outputs that are not finite: the next loss ends the cell as diverged
+                return []

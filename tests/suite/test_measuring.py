@@ -153,6 +153,26 @@ def test_measuring_leaves_mode_gradients_and_random_streams_as_they_were(tmp_pat
     assert torch.equal(torch.random.get_rng_state(), stream)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "kpsvd"])
+def test_a_step_that_ruins_the_weights_is_a_divergence_and_no_error(tmp_path: Path, optimizer: str) -> None:
+    cell = cell_of(tmp_path, optimizer, ASKING.replace("fisher_every: 30", "fisher_every: 1"))
+    run = Training(cell, cell.problem.load(Folders.default()), torch.device("cpu"))
+    step, calls = run.optimizer.step, 0
+
+    def ruinous(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        step()
+        if calls == 3:
+            with torch.no_grad():
+                next(run.network.parameters()).fill_(float("nan"))
+
+    run.optimizer.step = ruinous  # type: ignore[method-assign,assignment]
+    measured = {row.iteration for records in run for row in records.fisher_errors}
+    assert run.outcome == "diverged"
+    assert measured == {1, 2}
+
+
 def test_a_dead_layer_has_no_error_and_hurts_no_other(tmp_path: Path) -> None:
     cell = cell_of(tmp_path, "adam", ASKING.replace("activation: tanh", "activation: relu, code: activated"))
     problem = cell.problem.load(Folders.default())
