@@ -57,7 +57,7 @@ class KroneckerSum(Curvature):
         return torch.stack([torch.kron(a, b) for a, b in self.terms]).sum(0)
 
     def apply(self, gradient: Tensor) -> Tensor:
-        """F̂ V = Σ B_i V A_i of V (d_out, d_in)."""
+        """F̂ V = Σ B_i V A_i of V (d_out, d_in), or of a stack of them (…, d_out, d_in)."""
         return torch.stack([b @ gradient @ a.mT for a, b in self.terms]).sum(0)
 
     def inner(self, other: KroneckerSum) -> Tensor:

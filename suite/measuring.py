@@ -2,67 +2,139 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 
-from kfsvd import NaturalGradient, best_relative_error, capture, fisher, negative_log_likelihood, relative_error
+from kfsvd import (
+    NaturalGradient,
+    best_relative_error,
+    capture,
+    fisher,
+    fit,
+    negative_log_likelihood,
+    relative_error,
+)
 from suite.records import FisherError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import nn
+    from torch.optim import Optimizer
 
     from kfsvd import Curvature, LayerSamples
+    from suite.matrix import Cell
     from suite.problems import Problem, Split
 
 _CHUNK = 2048  # examples of one forward pass
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode, and as it was on the way out."""
+    training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(training)
 
 
 @torch.no_grad()
 def mean_loss(network: nn.Module, split: Split, likelihood: str, examples: int | None) -> float:
     """The mean negative log-likelihood of the first `examples` of a split (all if None), in nats per example."""
     n = len(split) if examples is None else min(examples, len(split))
-    network.eval()
     total = 0.0
-    for start in range(0, n, _CHUNK):
-        inputs, targets = split.batch(torch.arange(start, min(start + _CHUNK, n)))
-        total += negative_log_likelihood(likelihood, network(inputs), targets).double().sum().item()
-    network.train()
+    with _evaluating(network):
+        for start in range(0, n, _CHUNK):
+            inputs, targets = split.batch(torch.arange(start, min(start + _CHUNK, n)))
+            total += negative_log_likelihood(likelihood, network(inputs), targets).double().sum().item()
     return total / n
 
 
 def fisher_errors(
-    network: nn.Module, optimizer: NaturalGradient, problem: Problem, examples: int, iteration: int, seed: int
+    network: nn.Module, optimizer: Optimizer, problem: Problem, cell: Cell, iteration: int
 ) -> list[FisherError]:
-    """Every layer's error: on the batch that F̂ was fitted to, and on `examples` fresh test examples.
+    """Every layer's errors at the present weights: of the optimizer's own F̂, and of the approximations to measure.
 
-    The test examples are drawn anew each time from a generator seeded by (seed, iteration), so that every method of a
-    paired comparison is measured on the same ones.
+    The optimizer's own, where it has one, is held against the batch that it was last fitted to; the approximations
+    that the cell's `measure` names are fitted to one batch of training examples. All are held against the same fresh
+    test examples. Both are drawn anew each time from generators seeded by (seed, iteration), so that every optimizer
+    of a paired comparison is measured on the same ones.
     """
-    device = next(network.parameters()).device
-    generator = torch.Generator().manual_seed(1_000_003 * seed + iteration)
-    chosen = torch.randperm(len(problem.test), generator=generator)[:examples]
-    inputs, _ = problem.test.batch(chosen)
-    network.eval()
-    labels = torch.Generator(device).manual_seed(iteration)
-    held_out = capture(network, [inputs], problem.likelihood, labels, optimizer.layers())
-    network.train()
-    in_batch = optimizer.samples()
+    measure = cell.measure
+    if not isinstance(optimizer, NaturalGradient) and not measure.fisher_approximations:
+        return []
+    sampler = _Sampler(network, problem.likelihood, iteration, cell.seed)
+    held_out = sampler.blocks(problem.test, measure.fisher_samples)
     rows = []
-    for name, approximation in optimizer.approximations().items():
-        inside, best_inside = _errors(in_batch[name], approximation)
-        outside, best_outside = _errors(held_out[name], approximation)
-        rows.append(FisherError(iteration, name, approximation.rank or 0, inside, outside, best_inside, best_outside))
+    if isinstance(optimizer, NaturalGradient):
+        method, samples = cell.method.method, optimizer.samples()
+        for layer, approximation in optimizer.approximations().items():
+            blocks = _Block(samples[layer]), held_out[layer]
+            rows.append(_row(iteration, layer, method, approximation, blocks, own=True))
+    if measure.fisher_approximations:
+        in_batch = sampler.blocks(problem.train, measure.fisher_examples(problem.batch_size))
+        for layer, block in in_batch.items():
+            for name in measure.fisher_approximations:
+                blocks = block, held_out[layer]
+                rows.append(_row(iteration, layer, name, fit(name, block.samples), blocks, own=False))
     return rows
 
 
-def _errors(samples: LayerSamples, approximation: Curvature) -> tuple[float, float]:
-    """The error of F̂ and the best possible one at its rank.
+def _row(
+    iteration: int, layer: str, name: str, approximation: Curvature, blocks: tuple[_Block, _Block], *, own: bool
+) -> FisherError:
+    """The errors of a layer's approximation; `blocks`: the layer's block in batch and held out."""
+    in_batch, held_out = blocks
+    return FisherError(
+        iteration=iteration,
+        layer=layer,
+        approximation=name,
+        own=own,
+        rank=approximation.rank,
+        in_batch=in_batch.error(approximation),
+        held_out=held_out.error(approximation),
+        best_in_batch=in_batch.best(approximation.rank),
+        best_held_out=held_out.best(approximation.rank),
+    )
 
-    NaN where the block is zero (a dead layer), and for the best one where F̂ is no sum of Kronecker products.
-    """
-    nan = float("nan")
-    if not fisher.norm(samples) > 0:
-        return nan, nan
-    error = relative_error(samples, approximation)
-    return error, nan if approximation.rank is None else best_relative_error(samples, approximation.rank)
+
+class _Sampler:
+    """Draws examples without replacement and samples labels for them, from streams of (seed, iteration)."""
+
+    def __init__(self, network: nn.Module, likelihood: str, iteration: int, seed: int) -> None:
+        self.network, self.likelihood = network, likelihood
+        self.examples = torch.Generator().manual_seed(1_000_003 * seed + iteration)
+        self.labels = torch.Generator(next(network.parameters()).device).manual_seed(iteration)
+
+    def blocks(self, split: Split, examples: int) -> dict[str, _Block]:
+        """Every layer's Fisher block on so many examples, by the layer's name."""
+        inputs, _ = split.batch(torch.randperm(len(split), generator=self.examples)[:examples])
+        with _evaluating(self.network):
+            samples = capture(self.network, [inputs], self.likelihood, self.labels)
+        return {layer: _Block(taken) for layer, taken in samples.items()}
+
+
+class _Block:
+    """A Fisher block, the optimum of each rank worked out once; errors are NaN where it is zero (a dead layer)."""
+
+    def __init__(self, samples: LayerSamples) -> None:
+        self.samples = samples
+        self.dead = not fisher.norm(samples) > 0
+        self._best: dict[int, float] = {}
+
+    def error(self, approximation: Curvature) -> float:
+        """‖F − F̂‖/‖F‖."""
+        return math.nan if self.dead else relative_error(self.samples, approximation)
+
+    def best(self, rank: int | None) -> float:
+        """The smallest error of any sum of so many Kronecker products; NaN where the form is no such sum."""
+        if rank is None:
+            return math.nan
+        if rank not in self._best:
+            self._best[rank] = math.nan if self.dead else best_relative_error(self.samples, rank)
+        return self._best[rank]

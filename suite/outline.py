@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from suite.faults import shown
 from suite.grids import same_label
 from suite.model import Model
 
 VERSION = 1  # of the language
+
+Approximation = Literal["kfac", "kpsvd", "deflation", "lanczos", "kfac_corrected", "tkfac", "ekfac"]
+"""Names of `kfsvd.APPROXIMATIONS`, written out here so that a spec is read without torch."""
 
 
 class Budget(Model):
@@ -42,6 +45,27 @@ class Measure(Model):
         default=None, ge=1, description="iterations between Fisher errors; never if not given"
     )
     fisher_samples: int = Field(default=256, ge=1, description="held-out examples of a Fisher error")
+    fisher_approximations: Annotated[tuple[Approximation, ...], Field(strict=False)] = Field(
+        default=(),
+        description="approximations to fit, whatever the optimizer, to one and the same batch of training examples",
+    )
+    fisher_batch: float = Field(
+        default=0.25,
+        gt=0,
+        description="examples that they are fitted to: a share of the batch up to 1, else a number",
+    )
+
+    @field_validator("fisher_approximations")
+    @classmethod
+    def _at_intervals(cls, names: tuple[Approximation, ...], given: ValidationInfo) -> tuple[Approximation, ...]:
+        if names and given.data.get("fisher_every", 1) is None:
+            raise ValueError("needs fisher_every: the iterations between the measurements")
+        return names
+
+    def fisher_examples(self, batch_size: int) -> int:
+        """How many examples `fisher_batch` is, of a data set with that batch size."""
+        share = self.fisher_batch * batch_size if self.fisher_batch <= 1 else self.fisher_batch
+        return max(1, round(share))
 
 
 class Exclusion(Model):

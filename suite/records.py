@@ -1,5 +1,6 @@
 """The stream of measurements between the training loop and the store: plain rows, no torch, no SQL."""
 
+import math
 from typing import NamedTuple
 
 PHASES = ("forward_backward", "curvature", "inversion", "update")
@@ -32,15 +33,22 @@ class Evaluation(NamedTuple):
 
 
 class FisherError(NamedTuple):
-    """Relative Frobenius error ‖F − F̂‖/‖F‖ of a layer's current approximation F̂."""
+    """Relative Frobenius error ‖F − F̂‖/‖F‖ of an approximation F̂ of a layer's block F; NaN where F is zero.
+
+    F̂ is the optimizer's own, as it stands; or it was fitted to a batch that is drawn for the measurement, the same
+    one for every approximation and every optimizer.
+    """
 
     iteration: int
     layer: str  # the module's name in the network
-    rank: int  # Kronecker terms of F̂
+    approximation: str  # its name in the library
+    own: bool  # the optimizer's own running F̂
+    rank: int | None  # Kronecker terms of F̂; None where it is no such sum
     in_batch: float  # F of the batch that F̂ was last fitted to
     held_out: float  # F of fresh test examples at the present weights
     best_in_batch: float  # the smallest error that any `rank` Kronecker terms reach in batch
     best_held_out: float  # … and held out
+    spectrum: float = math.nan  # ‖σ(F) − σ(F̂)‖/‖σ(F)‖ of the sorted spectra, in batch; NaN where not measured
 
 
 class Records(NamedTuple):

@@ -105,7 +105,7 @@ class _Reading:
     def spec(self) -> Spec:
         """The specification, or all that is wrong with it."""
         outline = self._outline()
-        self._seeds_differ()
+        self._lists_differ()
         self._defaults_exist()
         entries = self._optimizers()
         datasets = self._datasets()
@@ -164,8 +164,9 @@ class _Reading:
             self._faults += faults_of(error, data, Outline)
             return None
 
-    def _seeds_differ(self) -> None:
-        self._items_differ(self._data.get("seeds"), ("seeds",))
+    def _lists_differ(self) -> None:
+        for path in (("seeds",), ("measure", "fisher_approximations")):
+            self._items_differ(self._mapping(*path[:-1]).get(path[-1]), path)
 
     def _items_differ(self, items: object, path: KeyPath) -> None:
         seen: set[tuple[bool, Any]] = set()

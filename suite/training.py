@@ -116,8 +116,8 @@ class Training:
         return Evaluation(iteration, epoch, self.clock.seconds, self.clock.cpu_seconds, train, test)
 
     def _fisher_errors(self, iteration: int) -> list[FisherError]:
-        if not isinstance(self.optimizer, NaturalGradient):
-            return []
-        samples = self.cell.measure.fisher_samples
         with self.clock.excluded():
-            return fisher_errors(self.network, self.optimizer, self.problem, samples, iteration, self.cell.seed)
+            try:
+                return fisher_errors(self.network, self.optimizer, self.problem, self.cell, iteration)
+            except FloatingPointError:  # outputs that are not finite: the next loss ends the cell as diverged
+                return []

@@ -8,6 +8,8 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from suite.report.comparison import comparisons
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -40,6 +42,11 @@ def write_json(findings: Findings, folder: Path) -> list[Path]:
                 "floor": board.floor,
                 "parameters": board.parameters,
                 "standings": [_standing(standing) for standing in board.standings],
+                "approximations": [
+                    {"optimizer": comparison.optimizer, "seeds": comparison.seeds} | row._asdict()
+                    for comparison in comparisons(board)
+                    for row in comparison.last.values()
+                ],
             }
             for board in findings.boards
         ],

@@ -11,6 +11,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from suite.analysis.curves import band
 from suite.records import PHASES
+from suite.report.comparison import comparisons
+from suite.report.multiples import small_multiples
 from suite.report.numbers import duration, file_name
 from suite.report.palette import colour, lines
 
@@ -46,13 +48,17 @@ _STYLE: Any = {
 def draw_board(board: Board, folder: Path) -> dict[str, Path]:
     """The figures of a data set that its records suffice for: name → file."""
     drawings: dict[str, Callable[[Board], Figure]] = {"loss": _loss, "time": _time}
-    if any(result.fisher_errors for standing in board.shown for result in standing.results):
+    if any(result.own_errors for standing in board.shown for result in standing.results):
         drawings["fisher"] = _fisher
     files = {}
     with mpl.rc_context(_STYLE):
         for name, draw in drawings.items():
             files[name] = folder / f"{file_name(board.dataset)}-{name}.png"
             draw(board).savefig(files[name], metadata={"Software": None})
+        for comparison in comparisons(board):
+            name = f"approximations-{comparison.optimizer}"
+            files[name] = folder / f"{file_name(board.dataset)}-{file_name(name)}.png"
+            small_multiples(comparison).savefig(files[name], metadata={"Software": None})
     return files
 
 
@@ -128,7 +134,7 @@ def _fisher(board: Board) -> Figure:
     styles = lines(board.shown)
     for axis, what in zip(axes, ("in_batch", "held_out"), strict=True):
         for standing in board.shown:
-            measured = [result for result in standing.results if result.fisher_errors]
+            measured = [result for result in standing.results if result.own_errors]
             if not measured:
                 continue
             style = styles[standing.optimizer]
@@ -146,11 +152,12 @@ def _fisher(board: Board) -> Figure:
 
 
 def _mean_over_layers(result: Result, what: str) -> Curve:
-    iterations = sorted({row.iteration for row in result.fisher_errors})
+    rows = result.own_errors
+    iterations = sorted({row.iteration for row in rows})
     means = [
         np.nanmean(values) if np.isfinite(values).any() else np.nan
         for i in iterations
-        for values in [np.array([getattr(row, what) for row in result.fisher_errors if row.iteration == i])]
+        for values in [np.array([getattr(row, what) for row in rows if row.iteration == i])]
     ]
     return np.array(iterations, dtype=np.float64), np.array(means)
 

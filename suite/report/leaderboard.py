@@ -35,6 +35,16 @@ class Result:
     course: Course
     fisher_errors: list[FisherError]
 
+    @property
+    def own_errors(self) -> list[FisherError]:
+        """Those of the optimizer's own running approximation."""
+        return [row for row in self.fisher_errors if row.own]
+
+    @property
+    def fitted_errors(self) -> list[FisherError]:
+        """Those of the approximations that were fitted for the measurement."""
+        return [row for row in self.fisher_errors if not row.own]
+
 
 class TargetTime(NamedTuple):
     """How soon the seeds of an optimizer reach a target."""
@@ -47,9 +57,9 @@ class TargetTime(NamedTuple):
 
 
 class FisherMean(NamedTuple):
-    """Fisher errors at the last measurement, their mean over layers and seeds."""
+    """Errors of the optimizer's own approximation at the last measurement, their mean over layers and seeds."""
 
-    rank: int
+    rank: int | None
     in_batch: float
     held_out: float
     best_in_batch: float
@@ -260,7 +270,7 @@ def _target_time(results: Sequence[Result], target: float) -> TargetTime:
 
 
 def _fisher_mean(results: Sequence[Result]) -> FisherMean | None:
-    rows = [row for r in results for row in last_fisher_errors(r)]
+    rows = [row for r in results for row in last_own_errors(r)]
     rows = [row for row in rows if not math.isnan(row.in_batch + row.held_out)]
     if not rows:
         return None
@@ -268,9 +278,7 @@ def _fisher_mean(results: Sequence[Result]) -> FisherMean | None:
     return FisherMean(rows[0].rank, *(float(value) for value in means))
 
 
-def last_fisher_errors(result: Result) -> list[FisherError]:
-    """A run's Fisher errors at its last measurement, a row a layer."""
-    if not result.fisher_errors:
-        return []
-    last = result.fisher_errors[-1].iteration
-    return [row for row in result.fisher_errors if row.iteration == last]
+def last_own_errors(result: Result) -> list[FisherError]:
+    """The errors of a run's own approximation at its last measurement, a row a layer."""
+    rows = result.own_errors
+    return [row for row in rows if row.iteration == rows[-1].iteration]

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from suite.report import tables
+from suite.report.comparison import comparisons
 from suite.report.numbers import markdown, number
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from suite.report.comparison import Comparison
     from suite.report.leaderboard import Board, Findings
     from suite.report.tables import TextTable
 
@@ -67,7 +69,23 @@ def _board(board: Board, figures: dict[str, Path]) -> list[str]:
             _table(by_layer),
             "</details>",
         ]
+    for comparison in comparisons(board):
+        parts += _approximations(board, comparison, figures)
     return [part for part in parts if part]
+
+
+def _approximations(board: Board, comparison: Comparison, figures: dict[str, Path]) -> list[str]:
+    name = f"approximations-{comparison.optimizer}"
+    return [
+        f"### Fisher approximation along {markdown(comparison.optimizer)}",
+        "All approximations are fitted to one and the same batch of training examples at each measurement, without "
+        "damping or a running average, and held against that batch and against fresh test examples: ‖F − F̂‖/‖F‖ of "
+        f"each layer{f', mean over {comparison.seeds} seeds' if comparison.seeds > 1 else ''}. No sum of so many "
+        "Kronecker products lies below the best of its rank.",
+        _picture(figures, name, f"{board.dataset}: Fisher error of each approximation by layer, over training"),
+        f"At iteration {max(comparison.course):,}, in batch (held out):",
+        _table(tables.approximations(comparison)),
+    ]
 
 
 def _failures(findings: Findings) -> list[str]:

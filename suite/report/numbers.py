@@ -7,6 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from suite.analysis.summary import Spread
 
 ABSENT = "—"
@@ -46,6 +48,13 @@ def duration(seconds: float) -> str:
         if seconds >= size:
             return f"{number(seconds / size)} {unit}"
     return f"{number(seconds / 1e-6)} µs"
+
+
+def in_order(layers: Iterable[str]) -> list[str]:
+    """Names of layers as the network has them: linear2 before linear10."""
+    return sorted(
+        layers, key=lambda name: (name.rstrip("0123456789"), int("0" + name[len(name.rstrip("0123456789")) :]))
+    )
 
 
 def markdown(text: str) -> str:

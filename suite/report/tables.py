@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from suite.report.leaderboard import last_fisher_errors
-from suite.report.numbers import ABSENT, duration, number, with_sd
+from suite.report.leaderboard import last_own_errors
+from suite.report.numbers import ABSENT, duration, in_order, number, with_sd
 
 if TYPE_CHECKING:
+    from suite.records import FisherError
+    from suite.report.comparison import Comparison
     from suite.report.leaderboard import Board, Standing, TargetTime
 
 
@@ -76,7 +78,7 @@ def fisher(board: Board) -> TextTable | None:
     rows = [
         [
             standing.optimizer,
-            str(standing.fisher.rank),
+            ABSENT if standing.fisher.rank is None else str(standing.fisher.rank),
             number(standing.fisher.in_batch),
             number(standing.fisher.best_in_batch),
             number(standing.fisher.held_out),
@@ -94,14 +96,33 @@ def fisher_by_layer(board: Board) -> TextTable | None:
     columns: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for standing in board.shown:
         for result in standing.results:
-            for row in last_fisher_errors(result):
+            for row in last_own_errors(result):
                 layers = columns.setdefault(standing.optimizer, {})
                 layers.setdefault(row.layer, []).append((row.in_batch, row.held_out))
     if not columns:
         return None
-    names = _in_order(list(dict.fromkeys(layer for column in columns.values() for layer in column)))
+    names = in_order({layer for column in columns.values() for layer in column})
     rows = [[layer, *(_pair(column.get(layer, [])) for column in columns.values())] for layer in names]
     return TextTable(["layer", *columns], rows)
+
+
+def approximations(comparison: Comparison) -> TextTable:
+    """Errors at the last measurement by layer, "in batch (held out)", and the best that any rank can do."""
+    optima = {f"best rank {rank}": comparison.of_rank(rank) for rank in comparison.ranks}
+    rows = [
+        [
+            layer,
+            *(_both(comparison.last[layer, name], "") for name in comparison.approximations),
+            *(_both(comparison.last[layer, name], "best_") for name in optima.values()),
+        ]
+        for layer in comparison.layers
+    ]
+    return TextTable(["layer", *comparison.approximations, *optima], rows)
+
+
+def _both(row: FisherError, prefix: str) -> str:
+    in_batch, held_out = (number(getattr(row, f"{prefix}{where}")) for where in ("in_batch", "held_out"))
+    return ABSENT if in_batch == held_out == ABSENT else f"{in_batch} ({held_out})"
 
 
 def _pair(values: list[tuple[float, float]]) -> str:
@@ -109,13 +130,6 @@ def _pair(values: list[tuple[float, float]]) -> str:
         return ABSENT
     means = (sum(column) / len(values) for column in zip(*values, strict=True))
     return " / ".join(number(mean) for mean in means)
-
-
-def _in_order(layers: list[str]) -> list[str]:
-    """linear2 before linear10."""
-    return sorted(
-        layers, key=lambda name: (name.rstrip("0123456789"), int("0" + name[len(name.rstrip("0123456789")) :]))
-    )
 
 
 def _seeds(standing: Standing) -> str:

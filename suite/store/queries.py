@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,14 +84,18 @@ def course(store: Store, run: int, bins: int = 200) -> Course:
 
 
 def fisher_errors(store: Store, run: int) -> list[FisherError]:
-    """The Fisher errors of a run, by iteration and then in the order of layers in which they were measured."""
+    """The Fisher errors of a run, by iteration; NULL is NaN, but for a rank, which there may be none of."""
     table = FisherErrorRow.__table__
     names = FisherError._fields
     rows = store.session.execute(
         sa.select(*(table.c[name] for name in names)).where(table.c.run_id == run).order_by(table.c.iteration)
     )
-    nan = float("nan")
-    return [FisherError._make(nan if value is None else value for value in row) for row in rows]
+    return [
+        FisherError._make(
+            math.nan if value is None and name != "rank" else value for name, value in zip(names, row, strict=True)
+        )
+        for row in rows
+    ]
 
 
 def _columns(rows: Sequence[Any], count: int) -> list[NDArray[np.float64]]:

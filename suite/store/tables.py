@@ -118,7 +118,10 @@ class EvaluationRow(Table):
 
 
 class FisherErrorRow(Table):
-    """Relative Frobenius error of a layer's current approximation, and the best possible one at its rank."""
+    """Relative Frobenius error of an approximation of a layer's block, and the best possible one at its rank.
+
+    A row is of the optimizer's own running approximation, or of one that was fitted to the measurement's own batch.
+    """
 
     __tablename__ = "fisher_errors"
     __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
@@ -126,8 +129,11 @@ class FisherErrorRow(Table):
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True, autoincrement=False)
     iteration: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     layer: Mapped[str] = mapped_column(String(255), primary_key=True)
-    rank: Mapped[int]
+    approximation: Mapped[str] = mapped_column(String(32), primary_key=True)
+    own: Mapped[bool] = mapped_column(primary_key=True)
+    rank: Mapped[int | None]
     in_batch: Mapped[float | None]
     held_out: Mapped[float | None]
     best_in_batch: Mapped[float | None]
     best_held_out: Mapped[float | None]
+    spectrum: Mapped[float | None]

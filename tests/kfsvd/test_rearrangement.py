@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -78,7 +80,7 @@ def test_the_error_falls_with_the_rank_to_zero(solver: str, method: str) -> None
     errors = [relative_error(samples, fit(method, samples, rank=rank, solver=solver)) for rank in range(1, 6)]
     best = [best_relative_error(samples, rank=rank) for rank in range(1, 6)]
     assert errors == pytest.approx(best, abs=2e-7)
-    assert all(a >= b - 1e-12 for a, b in zip(errors, errors[1:], strict=False))
+    assert all(a >= b - 1e-12 for a, b in itertools.pairwise(errors))
     assert errors[3] < 1e-7, "four samples make at most four pairs"
 
 
@@ -127,7 +129,7 @@ def test_the_cheaper_solver_is_chosen() -> None:
 
 
 def test_a_gram_form_beyond_memory_is_refused_with_the_way_out() -> None:
-    with pytest.raises(ValueError, match="78,400 columns.*use solver='matrix_free'"):
+    with pytest.raises(ValueError, match=r"78,400 columns.*use solver='matrix_free'"):
         fit("kpsvd", with_positions(64, 49, 3, 3), solver="gram")
 
 

@@ -66,8 +66,10 @@ def evaluations(losses: list[float], every: int = 20, step: float = 0.01) -> lis
     ]
 
 
-def fisher(layer: str, iteration: int, *errors: float) -> FisherError:
-    return FisherError(iteration, layer, 1, *errors)
+def fisher(
+    layer: str, iteration: int, *errors: float, approximation: str = "kfac", own: bool = True, rank: int = 1
+) -> FisherError:
+    return FisherError(iteration, layer, approximation, own, rank, *errors)
 
 
 def finished(store: Store, cell: Cell, records: Records, status: str = "done", fingerprint: str = "sources") -> int:

@@ -119,6 +119,30 @@ def test_fisher_errors_are_stored_per_layer_and_respect_the_optimum(measured: Pa
     ) == [(0,)]
 
 
+def test_approximations_are_measured_along_adam_and_reported(tmp_path: Path) -> None:
+    asked = "fisher_samples: 32, fisher_approximations: [kfac, lanczos]"
+    write_spec(tmp_path, SMALL.replace("fisher_samples: 32", asked))
+    done = bench(tmp_path, "run", "small.yaml", "--devices", "sim:1", "--select", "optimizer=adam|kfac,seed=0")
+    assert done.returncode == 0, done.stderr
+    assert rows(
+        tmp_path,
+        "SELECT optimizer, approximation, own, rank, count(*), count(DISTINCT layer), count(spectrum) "
+        f"FROM fisher_errors {OF_RUN} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3",
+    ) == [
+        ("adam", "kfac", 0, 1, 2 * 4, 4, 0),
+        ("adam", "lanczos", 0, 2, 2 * 4, 4, 0),
+        ("kfac", "kfac", 0, 1, 2 * 4, 4, 0),
+        ("kfac", "kfac", 1, 1, 2 * 4, 4, 0),
+        ("kfac", "lanczos", 0, 2, 2 * 4, 4, 0),
+    ]
+    assert bench(tmp_path, "report", "small.yaml").returncode == 0
+    page = (tmp_path / "reports" / "small" / "README.md").read_text()
+    assert re.findall("^### Fisher approximation along (.*)$", page, re.MULTILINE) in (
+        ["adam", "kfac"],
+        ["kfac", "adam"],
+    )
+
+
 def test_the_report_says_what_the_store_holds(measured: Path) -> None:
     done = bench(measured, "report", "small.yaml", "--format", "md", "--format", "csv", "--format", "json")
     assert done.returncode == 0, done.stderr

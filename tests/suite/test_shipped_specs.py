@@ -13,7 +13,7 @@ from suite.spec import load_spec
 from tests.suite.specs import loaded
 
 FOLDER = Path(__file__).parents[2] / "specs"
-NAMES = ["quickstart", "quickstart-grid", "autoencoders", "autoencoders-cpu"]
+NAMES = ["quickstart", "quickstart-grid", "autoencoders", "autoencoders-cpu", "fisher"]
 EVERY_METHOD_OF_THE_PAPER = ["sgd", "adam", "kfac", "kpsvd", "deflation", "lanczos", "kfac_corrected"]
 
 
@@ -69,6 +69,15 @@ def test_the_autoencoders_are_the_papers(name: str, seeds: int) -> None:
         "faces": ((2000, 1000, 500, 30), "gaussian", 1024, 82_800),
     }
     assert spec.budget.epochs == 200
+
+
+def test_the_fisher_errors_are_measured_on_the_papers_networks_and_batches() -> None:
+    spec, autoencoders = load_spec(FOLDER / "fisher.yaml"), load_spec(FOLDER / "autoencoders.yaml")
+    assert spec.datasets == autoencoders.datasets
+    assert spec.optimizers == {"adam": autoencoders.optimizers["adam"]}
+    assert set(EVERY_METHOD_OF_THE_PAPER) - {"sgd", "adam"} <= set(spec.measure.fisher_approximations)
+    batches = {name: spec.measure.fisher_examples(problem.batch_size) for name, problem in spec.datasets.items()}
+    assert batches == {"curves": 64, "mnist": 128, "faces": 256}
 
 
 # Settings published for losses averaged over pixels: lr and λ, and whether λ was added to each factor as it

@@ -3,7 +3,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from suite.errors import ExitCode
 from suite.faults import SpecError
 from suite.methods.first_order import SGD
+from suite.outline import Approximation, Measure
 from suite.spec import Exclusion, Spec, base_label, load_spec, same_label
 from tests.suite.specs import SMALL, changed, faults, loaded
 
@@ -29,6 +30,7 @@ def test_a_small_spec_is_read() -> None:
     assert spec.budget.diverged_above == 10
     assert (spec.measure.loss_every, spec.measure.evaluation_examples) == (50, None)
     assert (spec.measure.fisher_every, spec.measure.fisher_samples) == (None, 256)
+    assert (spec.measure.fisher_approximations, spec.measure.fisher_batch) == ((), 0.25)
     assert (spec.targets, spec.exclude, spec.overrides, spec.warnings) == ({}, (), {}, [])
     assert (spec.text, spec.path) == (SMALL, Path("spec.yaml"))
 
@@ -87,6 +89,25 @@ def test_overrides_replace_options_on_one_data_set() -> None:
 def test_a_target_is_a_number_or_a_list() -> None:
     assert loaded(SMALL + "targets: {digits: 12}\n").targets == {"digits": (12.0,)}
     assert loaded(SMALL + "targets: {digits: [12, 10.5]}\n").targets == {"digits": (12.0, 10.5)}
+
+
+def test_approximations_to_measure_are_named_in_any_order() -> None:
+    measure = loaded(
+        SMALL + "measure: {fisher_approximations: [lanczos, kfac], fisher_every: 2, fisher_batch: 9}\n"
+    ).measure
+    assert (measure.fisher_approximations, measure.fisher_batch) == (("lanczos", "kfac"), 9)
+    assert loaded(SMALL + "measure: {fisher_approximations: []}\n").measure == loaded(SMALL).measure
+
+
+@pytest.mark.parametrize(("given", "examples"), [(0.25, 8), (1, 32), (1.0, 32), (128, 128), (0.001, 1)])
+def test_a_fisher_batch_is_a_share_of_the_batch_or_a_number(given: float, examples: int) -> None:
+    assert Measure(fisher_batch=given).fisher_examples(32) == examples
+
+
+def test_the_approximations_that_a_spec_can_name_are_the_librarys() -> None:
+    from kfsvd import APPROXIMATIONS
+
+    assert set(get_args(Approximation)) <= set(APPROXIMATIONS)
 
 
 def test_labels_of_a_grid() -> None:
@@ -239,6 +260,27 @@ def test_what_is_wrong_is_said_with_its_place(old: str, new: str, expected: list
     [
         ("measure: {loss_evry: 5}", ["measure.loss_evry: unknown key; did you mean 'loss_every'?"]),
         ("measure: {loss_every: 0}", ["measure.loss_every: must be at least 1, not 0"]),
+        (
+            "measure: {fisher_every: 9, fisher_approximations: [kfac, kspvd]}",
+            ["measure.fisher_approximations[1]: unknown value 'kspvd'; did you mean 'kpsvd'?"],
+        ),
+        (
+            "measure: {fisher_every: 9, fisher_approximations: [kfac, tkfac, kfac]}",
+            ["measure.fisher_approximations[2]: 'kfac' is listed twice"],
+        ),
+        (
+            "measure: {fisher_every: 9, fisher_approximations: kfac}",
+            ["measure.fisher_approximations: must be a list, not 'kfac'"],
+        ),
+        (
+            "measure: {fisher_approximations: [kfac]}",
+            ["measure.fisher_approximations: needs fisher_every: the iterations between the measurements"],
+        ),
+        (
+            "measure: {fisher_every: 0, fisher_approximations: [kfac]}",
+            ["measure.fisher_every: must be at least 1, not 0"],
+        ),
+        ("measure: {fisher_batch: 0}", ["measure.fisher_batch: must be greater than 0, not 0"]),
         ("targets: {digits: .inf}", ["targets.digits: must be a finite number, not inf"]),
         ("targets: {digits: [1, 0]}", ["targets.digits[1]: must be greater than 0, not 0"]),
         ("targets: {digits: []}", ["targets.digits: must not be empty"]),

@@ -1,0 +1,123 @@
+"""A store that an earlier version wrote is brought up to date with everything that it holds."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from suite.records import Records
+from suite.store import open_store, queries
+from suite.store.opening import REVISION
+from tests.suite.stores import finished, fisher, iterations, matrix_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW = "2026-01-01 00:00:00.000000"
+RUN: dict[str, Any] = {
+    "experiment_id": 1,
+    "environment_id": 1,
+    "fingerprint": "sources",
+    "dataset": "digits",
+    "seed": 0,
+    "group_key": "group",
+    "status": "done",
+    "device": "cpu:0",
+    "contended": 0,
+    "started_at": NOW,
+    "heartbeat_at": NOW,
+    "owner_host": "here",
+    "owner_pid": 1,
+}
+ERRORS = [  # run, iteration, layer, rank, in batch, held out, and the best of both
+    (1, 30, "linear1", 1, 0.2, 0.4, 0.1, 0.3),
+    (1, 30, "linear2", 1, None, 0.6, None, 0.5),
+    (1, 60, "linear1", 1, 0.3, 0.5, 0.2, 0.4),
+    (2, 30, "linear1", 2, 0.1, 0.9, 0.1, 0.2),
+]
+
+
+def insert(connection: sa.Connection, table: str, row: dict[str, Any]) -> None:
+    names, places = ", ".join(row), ", ".join(f":{name}" for name in row)
+    connection.execute(sa.text(f"INSERT INTO {table} ({names}) VALUES ({places})"), row)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A store of the first schema with runs of two methods, under labels of the user's own."""
+    url = f"sqlite:///{tmp_path}/store.sqlite"
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", "suite.store:migrations")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        insert(connection, "experiments", {"name": "a", "text_hash": "h", "text": "t", "first_run_at": NOW})
+        machine = dict.fromkeys(("content_hash", "host", "cpu", "system", "python", "torch", "blas", "kfsvd"), "x")
+        insert(connection, "environments", machine | {"cores": 2})
+        for run, method in ((1, "kpsvd"), (2, "kfac_corrected")):
+            definition = json.dumps({"method": {"method": method, "lr": 0.1}, "seed": 0})
+            names = {"id": run, "cell_key": f"key{run}", "optimizer": "my label", "definition": definition}
+            insert(connection, "runs", RUN | names)
+        names = ("run_id", "iteration", "layer", "rank", "in_batch", "held_out", "best_in_batch", "best_held_out")
+        for row in ERRORS:
+            insert(connection, "fisher_errors", dict(zip(names, row, strict=True)))
+    engine.dispose()
+    return url
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_fisher_errors_of_the_first_schema_are_those_of_the_runs_method(url: str, *, create: bool) -> None:
+    with open_store(url, create=create) as store:
+        first, second, third = queries.fisher_errors(store, 1)
+        assert first == fisher("linear1", 30, 0.2, 0.4, 0.1, 0.3, approximation="kpsvd")
+        assert (second.layer, second.held_out, second.best_held_out) == ("linear2", 0.6, 0.5)
+        assert math.isnan(second.in_batch)
+        assert math.isnan(second.spectrum)
+        assert third == fisher("linear1", 60, 0.3, 0.5, 0.2, 0.4, approximation="kpsvd")
+        expected = fisher("linear1", 30, 0.1, 0.9, 0.1, 0.2, approximation="kfac_corrected", rank=2)
+        assert queries.fisher_errors(store, 2) == [expected]
+        assert {run.id for run in store.measured(["key1", "key2"], "sources").values()} == {1, 2}
+
+
+def test_an_upgraded_store_has_the_tables_of_a_new_one_and_takes_new_runs(url: str, tmp_path: Path) -> None:
+    schemas = []
+    for place in (url, f"sqlite:///{tmp_path}/new.sqlite"):
+        with open_store(place) as store:
+            errors = [fisher("linear1", 1, 0.5, 0.6, 0.4, 0.5, approximation=name) for name in ("kfac", "kpsvd")]
+            errors += [fisher("linear1", 1, 0.7, 0.8, 0.6, 0.7, own=False)]
+            run = finished(store, matrix_of(tmp_path).cells[0], Records(iterations(1), [], errors))
+            assert sorted(queries.fisher_errors(store, run)) == sorted(errors)
+            connection = store.session.connection()
+            assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == REVISION
+            assert connection.execute(sa.text("PRAGMA foreign_key_check")).all() == []
+            query = "SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite%' ORDER BY name"
+            schemas.append(connection.execute(sa.text(query)).all())
+    assert schemas[0] == schemas[1]
+
+
+def test_an_upgrade_that_is_cut_short_leaves_the_store_as_it_was(url: str) -> None:
+    def cut(_c: object, _cu: object, statement: str, *_: object) -> None:
+        if statement.strip().startswith("DROP TABLE"):
+            raise KeyboardInterrupt
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", cut)
+    try:
+        with pytest.raises(KeyboardInterrupt), open_store(url):
+            pass
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", cut)
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        kept = connection.execute(sa.text("SELECT * FROM fisher_errors ORDER BY run_id, iteration, layer")).all()
+        assert "fisher_errors_0002" not in sa.inspect(connection).get_table_names()
+    engine.dispose()
+    assert [tuple(row) for row in kept] == ERRORS
+    with open_store(url) as store:
+        assert len(queries.fisher_errors(store, 1)) == 3

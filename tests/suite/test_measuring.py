@@ -1,0 +1,185 @@
+"""What is measured with the clock stopped is right, and leaves no trace in the training."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+import torch
+
+import kfsvd
+from suite import training
+from suite.measuring import fisher_errors, mean_loss
+from suite.outline import Approximation
+from suite.problems import Folders
+from suite.training import Training
+from tests.suite.helpers import SMALL
+from tests.suite.stores import matrix_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from suite.matrix import Cell
+    from suite.records import FisherError, Iteration
+
+NAMES: tuple[str, ...] = get_args(Approximation)
+LAYERS = ["linear1", "linear2", "linear3", "linear4"]
+ASKING = SMALL.replace("fisher_samples: 32", f"fisher_samples: 32, fisher_approximations: [{', '.join(NAMES)}]")
+
+
+def cell_of(folder: Path, optimizer: str, text: str = ASKING) -> Cell:
+    return next(c for c in matrix_of(folder, text).cells if (c.optimizer, c.seed) == (optimizer, 1))
+
+
+def trained(cell: Cell) -> tuple[Training, list[Iteration], list[FisherError]]:
+    """A cell trained to its end with its steps and Fisher errors."""
+    run = Training(cell, cell.problem.load(Folders.default()), torch.device("cpu"))
+    records = list(run)
+    return run, [row for r in records for row in r.iterations], [row for r in records for row in r.fisher_errors]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_every_approximation_is_measured_on_every_layer_at_every_interval(tmp_path: Path, optimizer: str) -> None:
+    _, _, errors = trained(cell_of(tmp_path, optimizer, ASKING.replace("iterations: 60", "iterations: 40")))
+    found = [(row.iteration, row.layer, row.approximation) for row in errors]
+    assert found == list(itertools.product([30, 40], LAYERS, NAMES)), "at the interval, and at the end"
+    assert not any(row.own for row in errors)
+    assert {row.approximation: row.rank for row in errors} == {
+        name: 2 if name in ("deflation", "lanczos", "kfac_corrected") else 1 for name in NAMES
+    }
+
+
+def test_the_errors_are_the_librarys_on_one_batch_and_fresh_examples(tmp_path: Path) -> None:
+    run, _, errors = trained(cell_of(tmp_path, "adam"))
+    network, problem = run.network.eval(), run.problem
+    examples, labels = torch.Generator().manual_seed(1_000_003 + 60), torch.Generator().manual_seed(60)
+
+    def samples(split: object, count: int) -> dict[str, kfsvd.LayerSamples]:
+        inputs, _ = split.batch(torch.randperm(len(split), generator=examples)[:count])  # type: ignore[attr-defined,arg-type]
+        return kfsvd.capture(network, [inputs], "bernoulli", labels)
+
+    held_out, in_batch = samples(problem.test, 32), samples(problem.train, 16)  # a quarter of batches of 64
+    last = [row for row in errors if row.iteration == 60]
+    assert len(last) == len(LAYERS) * len(NAMES)
+    for row in last:
+        inside, outside = in_batch[row.layer], held_out[row.layer]
+        fitted = kfsvd.fit(row.approximation, inside)
+        assert row.in_batch == pytest.approx(kfsvd.relative_error(inside, fitted), rel=1e-9)
+        assert row.held_out == pytest.approx(kfsvd.relative_error(outside, fitted), rel=1e-9)
+        assert row.best_in_batch == pytest.approx(kfsvd.best_relative_error(inside, row.rank), rel=1e-9)
+        assert row.best_held_out == pytest.approx(kfsvd.best_relative_error(outside, row.rank), rel=1e-9)
+
+
+def test_the_guaranteed_order_holds_in_batch(tmp_path: Path) -> None:
+    _, _, errors = trained(cell_of(tmp_path, "adam"))
+    table: dict[tuple[int, str], dict[str, FisherError]] = {}
+    for row in errors:
+        table.setdefault((row.iteration, row.layer), {})[row.approximation] = row
+    for rows in table.values():
+        e = {name: row.in_batch for name, row in rows.items()}
+        slack = 1e-6
+        assert e["deflation"] == pytest.approx(e["lanczos"], abs=slack)
+        assert e["deflation"] == pytest.approx(rows["deflation"].best_in_batch, abs=slack)
+        assert e["kpsvd"] == pytest.approx(rows["kpsvd"].best_in_batch, abs=slack)
+        assert e["deflation"] <= min(e["kpsvd"], e["kfac_corrected"]) + slack
+        assert max(e["kpsvd"], e["kfac_corrected"]) <= e["kfac"] + slack
+        assert e["kpsvd"] <= e["tkfac"] + slack
+        assert all(row.held_out >= row.best_held_out - slack for row in rows.values())
+
+
+def test_the_optimum_of_a_rank_is_worked_out_once_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks: list[int] = []
+    best = kfsvd.best_relative_error
+
+    def counted(samples: kfsvd.LayerSamples, rank: int) -> float:
+        ranks.append(rank)
+        return best(samples, rank)
+
+    monkeypatch.setattr("suite.measuring.best_relative_error", counted)
+    trained(cell_of(tmp_path, "adam", ASKING.replace("iterations: 60", "iterations: 5")))
+    assert sorted(ranks) == sorted([1, 2] * 2 * len(LAYERS)), "in batch and held out"
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "kpsvd"])
+def test_measuring_changes_no_step_and_stops_the_clock(
+    tmp_path: Path, optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plain").mkdir()
+    _, plain, before = trained(cell_of(tmp_path / "plain", optimizer, SMALL))
+
+    def slowly(*arguments: object) -> list[FisherError]:
+        time.sleep(0.5)
+        return fisher_errors(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "fisher_errors", slowly)
+    begun = time.perf_counter()
+    _, steps, errors = trained(cell_of(tmp_path, optimizer))
+    assert [row.loss for row in steps] == [row.loss for row in plain], "to the last bit"
+    assert steps[-1].seconds < time.perf_counter() - begun - 1
+    own = [row for row in errors if row.own]
+    assert own == before, "an optimizer's own errors are the same beside others"
+    assert len(errors) == len(own) + 2 * len(LAYERS) * len(NAMES)
+    assert {row.approximation for row in own} == ({"kpsvd"} if optimizer == "kpsvd" else set())
+
+
+def test_all_optimizers_are_measured_on_the_same_examples_of_their_own_weights(tmp_path: Path) -> None:
+    cells = [cell_of(tmp_path, optimizer) for optimizer in ("adam", "kpsvd")]
+    problem = cells[0].problem.load(Folders.default())
+    network = problem.network(1)
+    first, second = (
+        [r for r in fisher_errors(network, torch.optim.SGD(network.parameters()), problem, cell, 7) if not r.own]
+        for cell in cells
+    )
+    assert first == second
+    other = fisher_errors(network, torch.optim.SGD(network.parameters()), problem, cells[0], 8)
+    assert [row.in_batch for row in first] != [row.in_batch for row in other], "drawn anew each time"
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_measuring_leaves_mode_gradients_and_random_streams_as_they_were(tmp_path: Path, *, mode: bool) -> None:
+    cell = cell_of(tmp_path, "adam")
+    problem = cell.problem.load(Folders.default())
+    network = problem.network(1).train(mode)
+    for parameter in network.parameters():
+        parameter.grad = torch.full_like(parameter, 3.0)
+    stream = torch.random.get_rng_state()
+    fisher_errors(network, torch.optim.Adam(network.parameters()), problem, cell, 7)
+    mean_loss(network, problem.test, "bernoulli", 10)
+    assert all(module.training is mode for module in network.modules())
+    assert all(bool((p.grad == 3.0).all()) for p in network.parameters() if p.grad is not None)
+    assert all(p.grad is not None for p in network.parameters())
+    assert torch.equal(torch.random.get_rng_state(), stream)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "kpsvd"])
+def test_a_step_that_ruins_the_weights_is_a_divergence_and_no_error(tmp_path: Path, optimizer: str) -> None:
+    cell = cell_of(tmp_path, optimizer, ASKING.replace("fisher_every: 30", "fisher_every: 1"))
+    run = Training(cell, cell.problem.load(Folders.default()), torch.device("cpu"))
+    step, calls = run.optimizer.step, 0
+
+    def ruinous(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        step()
+        if calls == 3:
+            with torch.no_grad():
+                next(run.network.parameters()).fill_(float("nan"))
+
+    run.optimizer.step = ruinous  # type: ignore[method-assign,assignment]
+    measured = {row.iteration for records in run for row in records.fisher_errors}
+    assert run.outcome == "diverged"
+    assert measured == {1, 2}
+
+
+def test_a_dead_layer_has_no_error_and_hurts_no_other(tmp_path: Path) -> None:
+    cell = cell_of(tmp_path, "adam", ASKING.replace("activation: tanh", "activation: relu, code: activated"))
+    problem = cell.problem.load(Folders.default())
+    network = problem.network(1)
+    with torch.no_grad():
+        network.get_submodule("linear2").bias.fill_(-1e3)  # type: ignore[union-attr,operator]
+    rows = fisher_errors(network, torch.optim.Adam(network.parameters()), problem, cell, 7)
+    dead = {row.layer for row in rows if row.in_batch != row.in_batch and row.best_held_out != row.best_held_out}
+    assert dead == {"linear1", "linear2"}, "no gradient passes the code"
+    assert all(row.in_batch >= 0 and row.held_out >= 0 for row in rows if row.layer not in dead)
