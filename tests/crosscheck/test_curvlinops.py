@@ -42,10 +42,10 @@ def conv_network() -> tuple[nn.Sequential, Tensor]:
     model = nn.Sequential(
         nn.Conv2d(2, 3, kernel_size=(3, 2), stride=(2, 1), padding=(1, 0)),
         nn.Tanh(),
-        nn.Conv2d(3, 2, kernel_size=(2, 1), padding=(0, 1), bias=False),
+        nn.Conv2d(3, 2, kernel_size=(2, 3), padding=(0, 1), bias=False),
         nn.Tanh(),
         nn.Flatten(),
-        nn.Linear(20, K),
+        nn.Linear(12, K),
     )
     return model, torch.randn(M, 2, 5, 4)
 
