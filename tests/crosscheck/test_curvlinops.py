@@ -45,9 +45,9 @@ def conv_network() -> tuple[nn.Sequential, Tensor]:
         nn.Conv2d(3, 2, kernel_size=(2, 3), padding=(0, 1), bias=False),
         nn.Tanh(),
         nn.Flatten(),
-        nn.Linear(12, K),
+        nn.Linear(16, K),
     )
-    return model, torch.randn(M, 2, 5, 4)
+    return model, torch.randn(M, 2, 5, 5)
 
 
 NETWORKS = {"linear": linear_network, "conv": conv_network}
