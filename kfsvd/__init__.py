@@ -1,31 +1,60 @@
 """Natural-gradient optimizers whose curvature is a Kronecker approximation of the Fisher matrix."""
 
-from kfsvd.approximations import APPROXIMATIONS, fit
+from kfsvd.approximations import APPROXIMATIONS, Approximation, fit
 from kfsvd.capture import capture
-from kfsvd.fisher import best_relative_error, relative_error
+from kfsvd.curvature import Curvature
+from kfsvd.eigenbasis import KroneckerEigenbasis
+from kfsvd.exact import SampledFisher, natural_gradient
+from kfsvd.fisher import (
+    best_relative_error,
+    direction_efficiency,
+    network_error,
+    relative_error,
+    spectrum_error,
+)
 from kfsvd.inverse import IndefiniteError
 from kfsvd.kronecker import KroneckerSum
 from kfsvd.likelihoods import negative_log_likelihood
-from kfsvd.optimizers import KFAC, KPSVD, TKFAC, Deflation, KFACCorrected, Lanczos, NaturalGradient
+from kfsvd.optimizers import (
+    EKFAC,
+    KFAC,
+    KPSVD,
+    TKFAC,
+    Deflation,
+    ExactNaturalGradient,
+    KFACCorrected,
+    Lanczos,
+    NaturalGradient,
+)
 from kfsvd.samples import LayerSamples
 
 __version__ = "0.1.0"
 
 __all__ = [
     "APPROXIMATIONS",
+    "EKFAC",
     "KFAC",
     "KPSVD",
     "TKFAC",
+    "Approximation",
+    "Curvature",
     "Deflation",
+    "ExactNaturalGradient",
     "IndefiniteError",
     "KFACCorrected",
+    "KroneckerEigenbasis",
     "KroneckerSum",
     "Lanczos",
     "LayerSamples",
     "NaturalGradient",
+    "SampledFisher",
     "best_relative_error",
     "capture",
+    "direction_efficiency",
     "fit",
+    "natural_gradient",
     "negative_log_likelihood",
+    "network_error",
     "relative_error",
+    "spectrum_error",
 ]

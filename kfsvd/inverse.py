@@ -5,9 +5,9 @@ nats per example. What differs is how λI enters:
 
 `exact`        (F̂ + λI)⁻¹ itself. Rank 1: U_B[(U_Bᵀ V U_A) ⊘ (d_B d_Aᵀ + λ)]U_Aᵀ from two eigendecompositions.
                More terms: a dense solve for small blocks, else conjugate gradients preconditioned by the factored rule.
-`factored`     (A_λ⊗B_λ + …)⁻¹ with A_λ = A_1 + √λ I, B_λ = B_1 + √λ I.
-`factored_pi`  likewise, A_λ = A_1 + π√λ I, B_λ = B_1 + √λ/π I, π² = (tr A_1/d_in)/(tr B_1/d_out), which balances
-               the two sides (Martens & Grosse 2015, §6.3).
+`factored`     (A_λ⊗B_λ + …)⁻¹ with A_λ = A_1 + π√λ I, B_λ = B_1 + √λ/π I and a constant π, 1 by default.
+`factored_pi`  likewise with π² = (tr A_1/d_in)/(tr B_1/d_out), which balances the two sides (Martens & Grosse 2015,
+               §6.3).
 
 Factored, rank 2 (ibid., appendix B): with Cholesky factors A_λ = L_A L_Aᵀ, B_λ = L_B L_Bᵀ and
 L_A⁻¹ A_2 L_A⁻ᵀ = E_A diag(s) E_Aᵀ, L_B⁻¹ B_2 L_B⁻ᵀ = E_B diag(t) E_Bᵀ, K_A = L_A⁻ᵀE_A, K_B = L_B⁻ᵀE_B:
@@ -134,7 +134,7 @@ class IterativeInverse(DampedInverse):
 
 
 def damped_inverse(
-    terms: tuple[tuple[Tensor, Tensor], ...], damping: float, *, rule: DampingRule, guard: Guard
+    terms: tuple[tuple[Tensor, Tensor], ...], damping: float, *, rule: DampingRule, guard: Guard, pi: float = 1.0
 ) -> DampedInverse:
     """The damped inverse of Σ A_i⊗B_i by the given rule; see the module's docstring.
 
@@ -143,21 +143,26 @@ def damped_inverse(
         IndefiniteError: the damped sum is not positive definite and the guard is `raise`.
 
     """
+    check_choices(damping, rule, guard)
+    if rule == "exact":
+        return _exact(terms, damping, guard)
+    return _factored(terms, damping, guard, None if rule == "factored_pi" else pi)
+
+
+def check_choices(damping: float, rule: str, guard: str) -> None:
+    """Raise a ValueError where λ is not positive and finite, or the rule or guard is unknown."""
     if not 0 < damping < float("inf"):
         raise ValueError(f"damping must be positive and finite; got {damping}")
     if rule not in get_args(DampingRule):
         raise ValueError(f"damping_rule must be one of {', '.join(get_args(DampingRule))}; got {rule!r}")
     if guard not in get_args(Guard):
         raise ValueError(f"guard must be one of {', '.join(get_args(Guard))}; got {guard!r}")
-    if rule == "exact":
-        return _exact(terms, damping, guard)
-    return _factored(terms, damping, guard, balance=rule == "factored_pi")
 
 
 def _exact(terms: tuple[tuple[Tensor, Tensor], ...], damping: float, guard: Guard) -> DampedInverse:
     a, b = terms[0]
     if len(terms) == 1:
-        (values_a, vectors_a), (values_b, vectors_b) = _eigh(a), _eigh(b)
+        (values_a, vectors_a), (values_b, vectors_b) = symmetric_eigh(a), symmetric_eigh(b)
         return SpectralInverse(vectors_a, vectors_b, torch.outer(values_b, values_a).clamp(min=0) + damping)
     if len(a) * len(b) <= _DENSE_LIMIT:
         dense = torch.stack([torch.kron(a, b) for a, b in terms]).sum(0)
@@ -167,17 +172,17 @@ def _exact(terms: tuple[tuple[Tensor, Tensor], ...], damping: float, guard: Guar
             return DenseInverse(factor)
         if guard == "raise":
             raise IndefiniteError("F̂ + λI is not positive definite; raise the damping or choose a guard")
-        return _factored(terms[:2], damping, guard, balance=True)
-    preconditioner = _factored(terms[:2], damping, "floor" if guard == "raise" else guard, balance=True)
+        return _factored(terms[:2], damping, guard, None)
+    preconditioner = _factored(terms[:2], damping, "floor" if guard == "raise" else guard, None)
     return IterativeInverse(terms, damping, preconditioner, guard)
 
 
 def _factored(
-    terms: tuple[tuple[Tensor, Tensor], ...], damping: float, guard: Guard, *, balance: bool
+    terms: tuple[tuple[Tensor, Tensor], ...], damping: float, guard: Guard, pi: float | None
 ) -> DampedInverse:
     if len(terms) > 2:
         raise ValueError(f"the factored damping rules take at most two Kronecker terms; got {len(terms)}")
-    a, b = damped_factors(*terms[0], damping, balance=balance)
+    a, b = damped_factors(*terms[0], damping, pi)
     if len(terms) == 1:
         return FactoredInverse(a, b)
     basis_a, values_a = _joint_basis(a, terms[1][0])
@@ -191,13 +196,15 @@ def _factored(
     return SpectralInverse(basis_a, basis_b, denominators.clamp(min=FLOOR) if guard == "floor" else denominators)
 
 
-def damped_factors(a: Tensor, b: Tensor, damping: float, *, balance: bool) -> tuple[Tensor, Tensor]:
-    """A + π√λ I and B + √λ/π I; π = 1 unless `balance`, and wherever a trace vanishes."""
-    pi = torch.ones((), dtype=a.dtype, device=a.device)
-    if balance:
+def damped_factors(a: Tensor, b: Tensor, damping: float, pi: float | None) -> tuple[Tensor, Tensor]:
+    """A + π√λ I and B + √λ/π I; without a given π the balancing one, or 1 where a trace vanishes."""
+    if pi is not None:
+        balance = torch.as_tensor(pi, dtype=a.dtype, device=a.device)
+    else:
         mean_a, mean_b = a.diagonal().mean(), b.diagonal().mean()
-        pi = torch.where((mean_a > 0) & (mean_b > 0), (mean_a / mean_b).sqrt(), pi)
-    return _add_diagonal(a, pi * damping**0.5), _add_diagonal(b, damping**0.5 / pi)
+        positive = (mean_a > 0) & (mean_b > 0)
+        balance = torch.where(positive, (mean_a / mean_b).sqrt(), torch.ones_like(mean_a))
+    return _add_diagonal(a, balance * damping**0.5), _add_diagonal(b, damping**0.5 / balance)
 
 
 def _add_diagonal(matrix: Tensor, value: Tensor) -> Tensor:
@@ -206,7 +213,7 @@ def _add_diagonal(matrix: Tensor, value: Tensor) -> Tensor:
     return damped
 
 
-def _cholesky(matrix: Tensor) -> Tensor:
+def cholesky(matrix: Tensor) -> Tensor:
     """A Cholesky factor; where rounding has made the matrix indefinite, with the least jitter that mends it."""
     factor, info = torch.linalg.cholesky_ex(matrix)
     jitter = torch.finfo(matrix.dtype).eps * matrix.diagonal().abs().max()
@@ -221,19 +228,19 @@ def _cholesky(matrix: Tensor) -> Tensor:
 
 
 def _cholesky_inverse(matrix: Tensor) -> Tensor:
-    inverse: Tensor = torch.cholesky_inverse(_cholesky(matrix))
+    inverse: Tensor = torch.cholesky_inverse(cholesky(matrix))
     return inverse
 
 
 def _joint_basis(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """K and s with Kᵀ first K = I and Kᵀ second K = diag(s)."""
-    factor = _cholesky(first)
+    factor = cholesky(first)
     half = torch.linalg.solve_triangular(factor, second, upper=False)
-    values, vectors = _eigh(torch.linalg.solve_triangular(factor, half.mT, upper=False))
+    values, vectors = symmetric_eigh(torch.linalg.solve_triangular(factor, half.mT, upper=False))
     return _without_subnormals(torch.linalg.solve_triangular(factor.mT, vectors, upper=True)), values
 
 
-def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def symmetric_eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues and eigenvectors of a symmetric matrix, free of subnormal numbers.
 
     A rank-deficient factor leaves entries of 1e-40 in float32, which make products several times slower and LAPACK's

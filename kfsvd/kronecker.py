@@ -1,8 +1,4 @@
-"""A sum of Kronecker products: the form of every curvature approximation here.
-
-Conventions. A gradient V is (d_out, d_in) and vec stacks its columns, so (A⊗B) vec(V) = vec(B V Aᵀ): the first factor
-of a term acts on a layer's inputs, the second on its outputs.
-"""
+"""A sum of Kronecker products: the form of most curvature approximations here."""
 
 from __future__ import annotations
 
@@ -11,14 +7,21 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from kfsvd.curvature import Curvature
 from kfsvd.inverse import DampedInverse, DampingRule, Guard, damped_inverse
+from kfsvd.spectrum import leading_eigenvalues
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
     from torch import Tensor
+
+    from kfsvd.samples import LayerSamples
 
 
 @dataclass(frozen=True, eq=False)
-class KroneckerSum:
+class KroneckerSum(Curvature):
     """F̂ = Σ_i A_i ⊗ B_i with symmetric factors.
 
     Args:
@@ -37,6 +40,12 @@ class KroneckerSum:
         shapes = {(tuple(a.shape), tuple(b.shape)) for a, b in self.terms}
         if len(shapes) > 1 or any(len(s) != 2 or s[0] != s[1] for s in next(iter(shapes))):
             raise ValueError(f"the factors of all terms must be square and of equal shapes; got {sorted(shapes)}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(d_out, d_in)."""
+        a, b = self.terms[0]
+        return len(b), len(a)
 
     @property
     def rank(self) -> int:
@@ -64,19 +73,63 @@ class KroneckerSum:
         """‖F̂‖_F, a float64 scalar."""
         return self.inner(self).clamp(min=0).sqrt()
 
-    def inverse(self, damping: float, *, rule: DampingRule = "factored_pi", guard: Guard = "floor") -> DampedInverse:
+    def fisher_inner(self, samples: LayerSamples) -> Tensor:
+        """⟨F, F̂⟩ = Σ_i Σ_n w_n ⟨G_n, B_i G_n A_i⟩; with one position Σ_i Σ_n w_n (a_nᵀ A_i a_n)(g_nᵀ B_i g_n)."""
+        double, w = samples.double(), samples.normalised_weights
+        x, y = double.activations, double.gradients
+        products = []
+        for a, b in ((a.double(), b.double()) for a, b in self.terms):
+            if samples.positions == 1:
+                forms = ((x @ a) * x).flatten(1).sum(1) * ((y @ b) * y).flatten(1).sum(1)
+            else:
+                forms = torch.cat([(b @ g @ a * g).sum((1, 2)) for _, g in double.gradient_chunks()])
+            products.append(w @ forms)
+        return torch.stack(products).sum()
+
+    def leading_eigenvalues(self, count: int) -> Tensor:
+        """The largest eigenvalues: products of the factors' own for one term, by a Krylov method for more."""
+        if self.rank == 1:
+            a, b = (torch.linalg.eigvalsh(factor.double()) for factor in self.terms[0])
+            products = torch.outer(a, b).flatten()
+            return products.topk(min(count, len(products))).values
+        inputs, outputs = (_compressed([f.double() for f in side]) for side in zip(*self.terms, strict=True))
+        small = KroneckerSum(tuple(zip(inputs, outputs, strict=True)))
+        values = leading_eigenvalues(small.apply, small.shape, count, like=inputs[0])
+        zeros = min(count, self.shape[0] * self.shape[1]) - len(values)
+        return torch.cat([values, values.new_zeros(zeros)]).sort(descending=True).values
+
+    def inverse(
+        self, damping: float, *, rule: DampingRule = "exact", guard: Guard = "floor", pi: float = 1.0
+    ) -> DampedInverse:
         """A damped inverse, prepared once to be applied to many gradients; see `kfsvd.inverse`."""
-        return damped_inverse(self.terms, damping, rule=rule, guard=guard)
+        return damped_inverse(self.terms, damping, rule=rule, guard=guard, pi=pi)
 
-    def solve(self, gradient: Tensor, damping: float, *, rule: DampingRule = "exact", guard: Guard = "floor") -> Tensor:
-        """(F̂ + λI)⁻¹ V of V (d_out, d_in), λ = `damping`; see `kfsvd.inverse` for the rules and the guard.
+    def average(self, new: Self, rho: float) -> Self:
+        """ρ·past + (1 − ρ)·new, factor by factor; a later term's sign is first aligned with its past.
 
-        Raises:
-            ValueError: the gradient's shape does not fit, λ is not positive, or a choice is unknown.
-            IndefiniteError: F̂ + λI is not positive definite and the guard is `raise`.
-
+        This is not the fit of the averaged Fisher block, and there is no scale-free average of factors: every fit has
+        factors of equal norm.
         """
-        a, b = self.terms[0]
-        if gradient.shape != (len(b), len(a)):
-            raise ValueError(f"gradient must be (d_out, d_in) = {(len(b), len(a))}; got {tuple(gradient.shape)}")
-        return self.inverse(damping, rule=rule, guard=guard)(gradient)
+        terms = []
+        for index, ((a, b), (new_a, new_b)) in enumerate(zip(self.terms, new.terms, strict=True)):
+            sign = -1.0 if index and (a * new_a).sum() + (b * new_b).sum() < 0 else 1.0
+            terms.append((a.lerp(sign * new_a, 1 - rho), b.lerp(sign * new_b, 1 - rho)))
+        return type(self)(tuple(terms))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """a0, b0, a1, b1, …."""
+        return {f"{name}{i}": f for i, term in enumerate(self.terms) for name, f in zip("ab", term, strict=True)}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """The sum of those factors."""
+        return cls(tuple((tensors[f"a{i}"], tensors[f"b{i}"]) for i in range(len(tensors) // 2)))
+
+
+def _compressed(factors: list[Tensor]) -> list[Tensor]:
+    """The factors of one side within the range that they share: QᵀA_iQ, Q an orthonormal basis of it."""
+    values, vectors = torch.linalg.eigh(torch.stack([f @ f for f in factors]).sum(0))
+    basis = vectors[:, values > 1e-20 * values[-1]]
+    if basis.shape[1] in (0, len(values)):
+        return factors
+    return [basis.mT @ f @ basis for f in factors]

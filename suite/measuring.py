@@ -12,7 +12,7 @@ from suite.records import FisherError
 if TYPE_CHECKING:
     from torch import nn
 
-    from kfsvd import KroneckerSum, LayerSamples
+    from kfsvd import Curvature, LayerSamples
     from suite.problems import Problem, Split
 
 _CHUNK = 2048  # examples of one forward pass
@@ -52,12 +52,17 @@ def fisher_errors(
     for name, approximation in optimizer.approximations().items():
         inside, best_inside = _errors(in_batch[name], approximation)
         outside, best_outside = _errors(held_out[name], approximation)
-        rows.append(FisherError(iteration, name, approximation.rank, inside, outside, best_inside, best_outside))
+        rows.append(FisherError(iteration, name, approximation.rank or 0, inside, outside, best_inside, best_outside))
     return rows
 
 
-def _errors(samples: LayerSamples, approximation: KroneckerSum) -> tuple[float, float]:
-    """The error of F̂ and the best possible one at its rank; NaN where the block is zero (a dead layer)."""
+def _errors(samples: LayerSamples, approximation: Curvature) -> tuple[float, float]:
+    """The error of F̂ and the best possible one at its rank.
+
+    NaN where the block is zero (a dead layer), and for the best one where F̂ is no sum of Kronecker products.
+    """
+    nan = float("nan")
     if not fisher.norm(samples) > 0:
-        return float("nan"), float("nan")
-    return relative_error(samples, approximation), best_relative_error(samples, approximation.rank)
+        return nan, nan
+    error = relative_error(samples, approximation)
+    return error, nan if approximation.rank is None else best_relative_error(samples, approximation.rank)

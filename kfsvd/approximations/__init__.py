@@ -1,43 +1,70 @@
-"""Approximations of a layer's Fisher block by sums of Kronecker products: one file and one line each."""
+"""Approximations of a layer's Fisher block: one file, one class and one line of registration each."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
-from kfsvd.approximations.deflation import deflation
-from kfsvd.approximations.kfac import kfac
-from kfsvd.approximations.kfac_corrected import kfac_corrected
-from kfsvd.approximations.kpsvd import kpsvd
-from kfsvd.approximations.lanczos import lanczos
-from kfsvd.approximations.tkfac import tkfac
+from kfsvd.approximations.base import Approximation
+from kfsvd.approximations.deflation import Deflation
+from kfsvd.approximations.ekfac import EKFAC
+from kfsvd.approximations.exact import Exact
+from kfsvd.approximations.kfac import KFAC
+from kfsvd.approximations.kfac_corrected import KFACCorrected
+from kfsvd.approximations.kpsvd import KPSVD
+from kfsvd.approximations.lanczos import Lanczos
+from kfsvd.approximations.tkfac import TKFAC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from kfsvd.kronecker import KroneckerSum
+    from kfsvd.curvature import Curvature
     from kfsvd.samples import LayerSamples
 
-APPROXIMATIONS: dict[str, Callable[[LayerSamples], KroneckerSum]] = {
-    "kfac": kfac,
-    "kpsvd": kpsvd,
-    "deflation": deflation,
-    "lanczos": lanczos,
-    "kfac_corrected": kfac_corrected,
-    "tkfac": tkfac,
+APPROXIMATIONS: dict[str, type[Approximation]] = {
+    "kfac": KFAC,
+    "kpsvd": KPSVD,
+    "deflation": Deflation,
+    "lanczos": Lanczos,
+    "kfac_corrected": KFACCorrected,
+    "tkfac": TKFAC,
+    "ekfac": EKFAC,
+    "exact": Exact,
 }
 
+__all__ = ["APPROXIMATIONS", "Approximation", "approximation", "fit"]
 
-def fit(method: str, samples: LayerSamples) -> KroneckerSum:
-    """Fit an approximation F̂ to the Fisher block of `samples`.
+
+def approximation(method: str, **options: Any) -> Approximation:
+    """The method of that name with those options.
 
     Args:
         method: a name in `APPROXIMATIONS`.
-        samples: the layer's activations and sampled gradients.
+        options: the fields of its class: `rank` and `solver` for the methods made of singular pairs, `basis` for EKFAC.
 
     Raises:
-        ValueError: no approximation has that name.
+        ValueError: no approximation has that name, it has no such option, or an option's value is invalid.
 
     """
     if method not in APPROXIMATIONS:
         raise ValueError(f"method must be one of {', '.join(APPROXIMATIONS)}; got {method!r}")
-    return APPROXIMATIONS[method](samples)
+    known = [field.name for field in fields(APPROXIMATIONS[method])]
+    for name in options:
+        if name not in known:
+            raise ValueError(f"{method} has no option {name!r}; it has {', '.join(known) or 'none'}")
+    return APPROXIMATIONS[method](**options)
+
+
+def fit(method: str, samples: LayerSamples, **options: Any) -> Curvature:
+    """Fit an approximation F̂ to the Fisher block of `samples`.
+
+    Args:
+        method: a name in `APPROXIMATIONS`: "kfac", "kpsvd", "deflation", "lanczos", "kfac_corrected" and "tkfac" give a
+            `KroneckerSum`, "ekfac" a `KroneckerEigenbasis`, "exact" the `SampledFisher` itself.
+        samples: the layer's activations and sampled gradients.
+        options: `rank=` and `solver=` for the methods made of singular pairs (kpsvd, deflation, lanczos,
+            kfac_corrected), `basis=` ("kfac" or "kpsvd") for ekfac.
+
+    Raises:
+        ValueError: no approximation has that name, or it has no such option.
+
+    """
+    return approximation(method, **options).fit(samples)

@@ -1,26 +1,31 @@
-"""Deflation: the best two Kronecker products as two successive rank-1 problems (Koroko et al. 2022, §3.2)."""
+"""Deflation: the best Kronecker products as successive rank-1 problems (Koroko et al. 2022, §3.2)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
+from kfsvd.approximations.singular_pairs import SingularPairs
 from kfsvd.kronecker import KroneckerSum
-from kfsvd.rearrangement import GramProblem
+from kfsvd.rearrangement import rearranged
 
 if TYPE_CHECKING:
     from kfsvd.samples import LayerSamples
 
 
-def deflation(samples: LayerSamples) -> KroneckerSum:
-    """KPSVD of F, then KPSVD of the residual F − R⊗S.
+@dataclass(frozen=True)
+class Deflation(SingularPairs):
+    """KPSVD of F, then KPSVD of the residual F − R⊗S, and so on to `rank` products."""
 
-    The residual's rearrangement P(C − σ α βᵀ)Qᵀ keeps the form of F's own, so that the second problem is the first
-    one again with another coupling.
-    """
-    problem = GramProblem(samples)
-    (first,) = problem.leading_triples(1)
-    residual = problem.coupling - first.sigma * torch.outer(first.alpha, first.beta)
-    (second,) = problem.leading_triples(1, coupling=residual)
-    return KroneckerSum((problem.factors(first), problem.factors(second)))
+    name = "deflation"
+    rank: int = 2
+
+    def fit(self, samples: LayerSamples) -> KroneckerSum:
+        """Each product is the best one for what those before it leave."""
+        z = rearranged(samples, self.solver)
+        terms = []
+        for _ in range(self.rank):
+            (pair,) = z.leading()
+            terms.append(z.factors(pair))
+            z = z.without(pair)
+        return KroneckerSum(tuple(terms))

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
-from kfsvd.approximations.kfac import kfac
+from kfsvd.approximations.kfac import KFAC
+from kfsvd.approximations.singular_pairs import SingularPairs, stream_step
 from kfsvd.kronecker import KroneckerSum
-from kfsvd.rearrangement import GramProblem
+from kfsvd.rearrangement import rearranged
 
 if TYPE_CHECKING:
+    from kfsvd.curvature import Curvature
     from kfsvd.samples import LayerSamples
 
 
-def kfac_corrected(samples: LayerSamples) -> KroneckerSum:
-    """A⊗G + P⊗Q, min over P, Q of ‖(F − A⊗G) − P⊗Q‖_F.
+@dataclass(frozen=True)
+class KFACCorrected(SingularPairs):
+    """A⊗G + P⊗Q, min over P, Q of ‖(F − A⊗G) − P⊗Q‖_F; `rank` − 1 products are added to KFAC's.
 
-    The coupling of the residual is diag(w) − w wᵀ/Σw: P⊗Q is the leading pair of the cross-covariance of vec(a aᵀ)
-    and vec(g gᵀ).
+    P⊗Q is the leading pair of the cross-covariance of vec(a aᵀ) and vec(g gᵀ).
     """
-    problem = GramProblem(samples)
-    w = problem.coupling.diagonal()
-    (triple,) = problem.leading_triples(1, coupling=problem.coupling - torch.outer(w, w) / w.sum())
-    return KroneckerSum((*kfac(samples).terms, problem.factors(triple)))
+
+    name = "kfac_corrected"
+    rank: int = 2
+
+    def fit(self, samples: LayerSamples) -> KroneckerSum:
+        """KFAC's product, and the leading pairs of its residual."""
+        terms = KFAC().fit(samples).terms
+        if self.rank > 1:
+            z = rearranged(samples, self.solver).without_kfac()
+            terms += tuple(z.factors(pair) for pair in z.leading(self.rank - 1))
+        return KroneckerSum(terms)
+
+    def stream(self, past: Curvature, samples: LayerSamples, rho: float) -> Curvature:
+        """KFAC's factors averaged, and a power step on the residual that their new average leaves."""
+        assert isinstance(past, KroneckerSum)
+        first = KroneckerSum(past.terms[:1]).average(KFAC().fit(samples), rho)
+        return stream_step(KroneckerSum(first.terms + past.terms[1:]), samples, rho, fixed=1)

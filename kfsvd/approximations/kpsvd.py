@@ -1,18 +1,28 @@
-"""KPSVD: the best single Kronecker product, min ‖F − R⊗S‖_F (Koroko et al. 2022, §3.1)."""
+"""KPSVD: the best Kronecker product, min ‖F − R⊗S‖_F (Koroko et al. 2022, §3.1)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kfsvd.approximations.singular_pairs import SingularPairs
 from kfsvd.kronecker import KroneckerSum
-from kfsvd.rearrangement import GramProblem
+from kfsvd.rearrangement import rearranged
 
 if TYPE_CHECKING:
     from kfsvd.samples import LayerSamples
 
 
-def kpsvd(samples: LayerSamples) -> KroneckerSum:
-    """R = √σ₁ mat(u₁), S = √σ₁ mat(v₁) from the leading singular triple of Z(F); both positive semidefinite."""
-    problem = GramProblem(samples)
-    (triple,) = problem.leading_triples(1)
-    return KroneckerSum((problem.factors(triple),))
+@dataclass(frozen=True)
+class KPSVD(SingularPairs):
+    """R = √σ₁ mat(u₁), S = √σ₁ mat(v₁) from the leading singular triple of Z(F); both positive semidefinite.
+
+    A `rank` above 1 keeps as many of the leading triples.
+    """
+
+    name = "kpsvd"
+
+    def fit(self, samples: LayerSamples) -> KroneckerSum:
+        """The truncated Kronecker product singular value decomposition of F."""
+        z = rearranged(samples, self.solver)
+        return KroneckerSum(tuple(z.factors(pair) for pair in z.leading(self.rank)))

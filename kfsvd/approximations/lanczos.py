@@ -1,17 +1,26 @@
-"""Lanczos: the best two Kronecker products jointly, by bidiagonalisation (Koroko et al. 2022, §3.3)."""
+"""Lanczos: the best Kronecker products jointly, by bidiagonalisation (Koroko et al. 2022, §3.3)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kfsvd.approximations.singular_pairs import SingularPairs
 from kfsvd.kronecker import KroneckerSum
-from kfsvd.rearrangement import GramProblem
+from kfsvd.rearrangement import rearranged
 
 if TYPE_CHECKING:
     from kfsvd.samples import LayerSamples
 
 
-def lanczos(samples: LayerSamples) -> KroneckerSum:
-    """The two leading singular triples of Z(F) by Golub–Kahan–Lanczos, fully re-orthogonalised."""
-    problem = GramProblem(samples)
-    return KroneckerSum(tuple(problem.factors(t) for t in problem.bidiagonalised_triples(2)))
+@dataclass(frozen=True)
+class Lanczos(SingularPairs):
+    """The `rank` leading singular triples of Z(F) by Golub–Kahan–Lanczos, fully re-orthogonalised."""
+
+    name = "lanczos"
+    rank: int = 2
+
+    def fit(self, samples: LayerSamples) -> KroneckerSum:
+        """All products from one Krylov space."""
+        z = rearranged(samples, self.solver)
+        return KroneckerSum(tuple(z.factors(pair) for pair in z.bidiagonalised(self.rank)))

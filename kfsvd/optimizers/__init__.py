@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kfsvd.optimizers.kronecker import KFAC, KPSVD, TKFAC, Deflation, KFACCorrected, Lanczos
+from kfsvd.optimizers.exact import ExactNaturalGradient
+from kfsvd.optimizers.kronecker import EKFAC, KFAC, KPSVD, TKFAC, Deflation, KFACCorrected, Lanczos
 from kfsvd.optimizers.natural_gradient import NaturalGradient
 
 OPTIMIZERS: dict[str, type[NaturalGradient]] = {
@@ -12,6 +13,19 @@ OPTIMIZERS: dict[str, type[NaturalGradient]] = {
     "lanczos": Lanczos,
     "kfac_corrected": KFACCorrected,
     "tkfac": TKFAC,
+    "ekfac": EKFAC,
+    "exact": ExactNaturalGradient,
 }
 
-__all__ = ["KFAC", "KPSVD", "OPTIMIZERS", "TKFAC", "Deflation", "KFACCorrected", "Lanczos", "NaturalGradient"]
+__all__ = [
+    "EKFAC",
+    "KFAC",
+    "KPSVD",
+    "OPTIMIZERS",
+    "TKFAC",
+    "Deflation",
+    "ExactNaturalGradient",
+    "KFACCorrected",
+    "Lanczos",
+    "NaturalGradient",
+]

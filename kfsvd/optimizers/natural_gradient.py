@@ -1,123 +1,170 @@
-"""The natural-gradient optimizer that all Kronecker approximations share.
+"""The natural-gradient optimizer that all curvature approximations share.
 
 The model it steps on. With F the Fisher matrix of the loss h (nats per example) at the weights θ, one step minimises
 
-    h(θ) + ∇hᵀδ + ½ δᵀ(F̂ + λI)δ        F̂   block diagonal, one Kronecker sum per layer (kfsvd.approximations)
+    h(θ) + ∇hᵀδ + ½ δᵀ(F̂ + λI)δ        F̂   block diagonal, one approximation per layer (kfsvd.approximations)
                                         λ   damping (kfsvd.inverse says how it enters)
     Δ = (F̂ + λI)⁻¹ ∇h                   the natural gradient
-    ν = min(1, √(c / Σ|∇h ∘ Δ|))        the KL clip: keeps the step's own KL divergence near c (step_rule="kl_clip")
-    v ← μ v + ν Δ,   θ ← (1 − η w) θ − η v      heavy ball μ, learning rate η, decoupled weight decay w
+
+and steps by one of the rules
+
+    kl_clip           v ← μ v + ν Δ,  ν = min(1, √(c / Σ|∇h ∘ Δ|)): keeps the step's own KL divergence near c
+    quadratic_model   v ← α Δ + μ v,  α and μ from the quadratic model with the exact F (kfsvd.optimizers.quadratic)
+    none              v ← μ v + Δ
+    θ ← (1 − η w) θ − η v             learning rate η, decoupled weight decay w
 
 F̂ is refreshed on a random part of the inputs that the model saw last, with labels sampled from the model itself (the
-true Fisher matrix, not the empirical one), and averaged with its past: F̂ ← ρ F̂ + (1 − ρ) F̂_new factor by factor,
-ρ = min(1 − 1/k, decay) at the k-th refresh.
+true Fisher matrix, unless another `fisher` is asked for), and averaged with its past (kfsvd.averaging).
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
-from torch.optim.adam import adam
 
-from kfsvd.approximations import fit
-from kfsvd.capture import capture, has_trained_bias, supported_layers
+from kfsvd.approximations import Approximation, approximation
+from kfsvd.averaging import Averaging, RunningCurvature
+from kfsvd.capture import FisherType, capture
 from kfsvd.inverse import DampedInverse, DampingRule, Guard
-from kfsvd.kronecker import KroneckerSum
+from kfsvd.layers import as_matrix, as_parameters, supported_layers, trained_parameters, why_unsupported
 from kfsvd.likelihoods import likelihood_named
+from kfsvd.optimizers.fallback import adam_step
+from kfsvd.optimizers.observer import Observer
+from kfsvd.optimizers.quadratic import LM_EVERY, QuadraticModel, damping_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
+    from kfsvd.curvature import Curvature
+    from kfsvd.layers import SupportedModule
     from kfsvd.samples import LayerSamples
 
-StepRule = Literal["kl_clip", "none"]
+StepRule = Literal["kl_clip", "quadratic_model", "none"]
 
 
-@dataclass(eq=False)
+class Options(TypedDict, total=False):
+    """The options that all natural-gradient optimizers share; `NaturalGradient` says what each means."""
+
+    lr: float | None
+    momentum: float
+    weight_decay: float
+    damping: float
+    damping_rule: DampingRule | None
+    damping_pi: float
+    damping_floor: float
+    refresh_every: int
+    statistics_every: int | None
+    inverse_every: int | None
+    curvature_batch: float
+    fisher: FisherType
+    fisher_samples: int
+    averaging: Averaging
+    decay: float
+    guard: Guard
+    step_rule: StepRule
+    kl_clip: float
+    fallback_lr: float
+    seed: int
+
+
 class _Layer:
-    """A layer's curvature: the running approximation, and its inverse as last prepared."""
+    """A layer's curvature: the running average, and the damped inverse as last prepared."""
 
-    module: nn.Linear
-    samples: LayerSamples | None = None
-    approximation: KroneckerSum | None = None
-    inverse: DampedInverse | None = None
-    momentum: Tensor | None = field(default=None)
+    def __init__(self, module: SupportedModule, running: RunningCurvature) -> None:
+        self.module, self.running = module, running
+        self.inverted: Curvature | None = None  # what `inverse` was prepared of
+        self.inverse: DampedInverse | None = None
+        self.momentum: Tensor | None = None
 
     @property
     def parameters(self) -> list[Tensor]:
-        bias = [self.module.bias] if has_trained_bias(self.module) else []
-        return [self.module.weight, *bias]
+        return trained_parameters(self.module)
+
+    @property
+    def active(self) -> bool:
+        """Whether a gradient has arrived; without one a layer stands still, as in torch's own optimizers."""
+        return any(p.grad is not None for p in self.parameters)
 
     def gradient(self) -> Tensor:
-        """[∇W ∇b], (d_out, d_in); zero where no gradient has arrived."""
-        columns = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
-        return torch.cat([columns[0], *(c.unsqueeze(1) for c in columns[1:])], 1)
+        """[∇W ∇b], (d_out, d_in)."""
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        return as_matrix(self.module, gradients)
 
     def add(self, step: Tensor, scale: float) -> None:
         """[W b] += scale · step."""
-        weight, *bias = self.parameters
-        weight.add_(step[:, : weight.shape[1]], alpha=scale)
-        for parameter in bias:
-            parameter.add_(step[:, -1], alpha=scale)
+        for parameter, part in zip(self.parameters, as_parameters(self.module, step), strict=True):
+            parameter.add_(part.to(parameter.dtype), alpha=scale)
 
 
 class NaturalGradient(Optimizer):
-    """Natural gradient with a Kronecker approximation of the Fisher matrix; drop-in for a torch training loop.
+    """Natural gradient with an approximation of the Fisher matrix; drop-in for a torch training loop.
 
-    Linear layers are preconditioned. Every other trainable parameter is updated by Adam (`fallback_lr`), as a second
-    parameter group; a warning names them once.
+    `Linear` and `Conv2d` layers are preconditioned. Every other trainable parameter is updated by Adam
+    (`fallback_lr`), as a second parameter group; a warning names them once, and why.
 
     Args:
         model: the network that the training loop calls; its inputs are observed by a forward hook.
         likelihood: what the outputs mean: "bernoulli" (logits), "gaussian" (means), "categorical" (logits). The loss
             that is minimised must be its negative log-likelihood, summed over outputs and averaged over the batch.
-        lr: η, the step size.
-        momentum: μ, heavy ball.
+        approximation: how the Fisher matrix is approximated: a name in `kfsvd.APPROXIMATIONS`, or an `Approximation`.
+        lr: η, the step size; if None, 1 for the quadratic model and 0.1 else.
+        momentum: μ, heavy ball; the quadratic model finds its own wherever this is not 0.
         weight_decay: w, decoupled.
-        damping: λ of F + λI.
-        damping_rule: how λ enters the Kronecker factors: "factored_pi", "factored" or "exact".
+        damping: λ of F + λI, in squared nats per squared unit of a parameter; adapted by the quadratic model.
+        damping_rule: how λ enters: "factored_pi", "factored" or "exact"; if None, the approximation's own default.
+        damping_pi: the constant π of the rule "factored".
+        damping_floor: the least λ that the quadratic model adapts to.
         refresh_every: iterations between curvature refreshes.
         statistics_every: iterations between new curvature batches; `refresh_every` if None.
         inverse_every: iterations between new inverses; `refresh_every` if None.
         curvature_batch: examples of a curvature batch, as a share of the last batch up to 1, else as a number.
+        fisher: labels for the curvature: "monte_carlo", "exact" or "empirical"; see `kfsvd.capture`.
+        fisher_samples: labels of an example, for "monte_carlo".
+        averaging: how F̂ is averaged over refreshes: "factors", "stream" or "samples"; see `kfsvd.averaging`.
         decay: the largest weight ρ of the past in the running average; 0 keeps the newest batch alone.
         guard: what is done where a rank-2 sum is not positive definite: "floor", "absolute" or "raise".
-        step_rule: "kl_clip" or "none".
+        step_rule: "kl_clip", "quadratic_model" or "none".
         kl_clip: c, in nats.
         fallback_lr: Adam's step size on parameters outside supported layers.
         seed: of the curvature batches and sampled labels.
 
     Raises:
-        ValueError: an option out of range, or a model without any supported layer.
+        ValueError: an option out of range or that the approximation does not take, or a model without any supported
+            layer.
+        TypeError: a model in DataParallel or DistributedDataParallel.
 
-    Source: Koroko et al. 2022 (arXiv 2201.10285); Martens & Grosse 2015.
+    Source: Koroko et al. 2022 (arXiv 2201.10285); Martens & Grosse 2015 (arXiv 1503.05671).
 
     """
-
-    approximation: ClassVar[str]
-    """The name in `kfsvd.approximations.APPROXIMATIONS`."""
 
     def __init__(
         self,
         model: nn.Module,
         likelihood: str,
         *,
-        lr: float = 0.1,
+        approximation: str | Approximation,
+        lr: float | None = None,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         damping: float = 0.1,
-        damping_rule: DampingRule = "factored_pi",
+        damping_rule: DampingRule | None = None,
+        damping_pi: float = 1.0,
+        damping_floor: float = 0.01,
         refresh_every: int = 10,
         statistics_every: int | None = None,
         inverse_every: int | None = None,
         curvature_batch: float = 0.25,
+        fisher: FisherType = "monte_carlo",
+        fisher_samples: int = 1,
+        averaging: Averaging = "factors",
         decay: float = 0.95,
         guard: Guard = "floor",
         step_rule: StepRule = "kl_clip",
@@ -125,65 +172,98 @@ class NaturalGradient(Optimizer):
         fallback_lr: float = 1e-3,
         seed: int = 0,
     ) -> None:
-        likelihood_named(likelihood)
-        _require("lr", lr, lr >= 0)
-        _require("momentum", momentum, 0 <= momentum < 1)
-        _require("weight_decay", weight_decay, weight_decay >= 0)
-        _require("damping", damping, damping > 0)
-        _require("curvature_batch", curvature_batch, curvature_batch > 0)
-        _require("decay", decay, 0 <= decay < 1)
-        _require("kl_clip", kl_clip, kl_clip > 0)
-        _require("fallback_lr", fallback_lr, fallback_lr >= 0)
+        _refuse_parallel(model)
+        self.approximation = _approximation(approximation)
+        rules = self.approximation.damping_rules
+        for name, value, low in (
+            ("momentum", momentum, 0),
+            ("weight_decay", weight_decay, 0),
+            ("fallback_lr", fallback_lr, 0),
+            ("decay", decay, 0),
+            ("lr", 0 if lr is None else lr, 0),
+        ):
+            _require(name, value, value >= low)
+        for name, value in (
+            ("damping", damping),
+            ("damping_pi", damping_pi),
+            ("damping_floor", damping_floor),
+            ("curvature_batch", curvature_batch),
+            ("kl_clip", kl_clip),
+        ):
+            _require(name, value, value > 0)
+        _require("momentum", momentum, momentum < 1)
+        _require("decay", decay, decay < 1)
         for name, every in (
             ("refresh_every", refresh_every),
             ("statistics_every", statistics_every),
             ("inverse_every", inverse_every),
+            ("fisher_samples", fisher_samples),
         ):
             _require(name, every, every is None or every >= 1)
-        _choose("damping_rule", damping_rule, get_args(DampingRule))
+        _choose("damping_rule", damping_rule or rules[0], rules)
         _choose("guard", guard, get_args(Guard))
+        _choose("fisher", fisher, get_args(FisherType))
         _choose("step_rule", step_rule, get_args(StepRule))
-        self._layers = {name: _Layer(module) for name, module in supported_layers(model).items()}
-        if not self._layers:
-            raise ValueError("the model has no Linear layer with a trainable weight: nothing to precondition")
+        layers = supported_layers(model)
+        if not layers:
+            raise ValueError("the model has no Linear or Conv2d layer that is supported: nothing to precondition")
+        self._layers = {
+            name: _Layer(module, RunningCurvature(self.approximation, averaging, decay))
+            for name, module in layers.items()
+        }
         self.model, self.likelihood = model, likelihood
-        self.damping_rule, self.guard, self.step_rule, self.kl_clip = damping_rule, guard, step_rule, kl_clip
+        self.damping_rule: DampingRule = damping_rule or rules[0]
+        self.damping_pi, self.damping_floor, self.guard = damping_pi, damping_floor, guard
+        self.step_rule, self.kl_clip = step_rule, kl_clip
         self.statistics_every = statistics_every or refresh_every
         self.inverse_every = inverse_every or refresh_every
-        self.curvature_batch, self.decay = curvature_batch, decay
-        self.phase: Callable[[str], AbstractContextManager[object]] = lambda _name: nullcontext()
+        self.averaging, self.decay = averaging, decay
+        self.curvature_batch, self.fisher, self.fisher_samples = curvature_batch, fisher, fisher_samples
+        self.phase: Callable[[str], AbstractContextManager[object]] = _no_phase
         """Entered with "curvature", "inversion" or "update" around that part of a step; for clocks."""
-        self._iteration = self._refreshes = 0
-        self._inputs: tuple[Any, ...] | None = None
+        self._iteration = 0
+        self._inverse_damping = damping  # λ that the inverses were last prepared with
         self._cpu_generator = torch.Generator().manual_seed(seed)
-        device = next(model.parameters()).device
-        self._device_generator = torch.Generator(device).manual_seed(seed + 1)
-        preconditioned = [p for layer in self._layers.values() for p in layer.parameters]
-        known = {id(p) for p in preconditioned}
-        others = {n: p for n, p in model.named_parameters() if p.requires_grad and id(p) not in known}
-        groups: list[dict[str, Any]] = [{"params": preconditioned, "lr": lr}]
-        if others:
-            warnings.warn(
-                f"{type(self).__name__}: updated by Adam with lr={fallback_lr}, not by natural gradient: "
-                f"{', '.join(others)}",
-                stacklevel=2,
-            )
-            groups.append({"params": list(others.values()), "lr": fallback_lr})
-        self.fallback_parameters = tuple(others)
+        self._device_generator = torch.Generator(next(model.parameters()).device).manual_seed(seed + 1)
+        if lr is None:
+            lr = 1.0 if step_rule == "quadratic_model" else 0.1
+        self._complete = False
+        groups, self.fallback_parameters = self._groups(lr, fallback_lr)
         super().__init__(groups, {"momentum": momentum, "weight_decay": weight_decay, "damping": damping})
-        self._observer = model.register_forward_pre_hook(self._observe)
+        self._complete = True
+        needs_labels = fisher == "empirical" or step_rule == "quadratic_model"
+        self._observer = Observer(model, likelihood_named(likelihood) if needs_labels else None)
 
-    def layers(self) -> dict[str, nn.Linear]:
+    def layers(self) -> dict[str, SupportedModule]:
         """The layers that are preconditioned, by their names in the model."""
         return {name: layer.module for name, layer in self._layers.items()}
 
-    def approximations(self) -> dict[str, KroneckerSum]:
+    def approximations(self) -> dict[str, Curvature]:
         """Every layer's current F̂, undamped; empty before the first step."""
-        return {n: la.approximation for n, la in self._layers.items() if la.approximation is not None}
+        return {n: la.running.curvature for n, la in self._layers.items() if la.running.curvature is not None}
 
     def samples(self) -> dict[str, LayerSamples]:
         """Every layer's samples of the last curvature batch; empty before the first step."""
-        return {n: la.samples for n, la in self._layers.items() if la.samples is not None}
+        return {n: la.running.samples for n, la in self._layers.items() if la.running.samples is not None}
+
+    def precondition(self) -> dict[str, Tensor]:
+        """Δ = (F̂ + λI)⁻¹ ∇h of the gradients at hand, (d_out, d_in) by layer, with the inverses as last prepared.
+
+        Layers without a gradient are left out.
+
+        Raises:
+            RuntimeError: before the first step.
+
+        """
+        if self._iteration == 0:
+            raise RuntimeError("no curvature is at hand before the first step")
+        layers = {name: layer for name, layer in self._layers.items() if layer.active}
+        gradients = [layer.gradient() for layer in layers.values()]
+        return dict(zip(layers, self._preconditioned(list(layers.values()), gradients), strict=True))
+
+    def detach(self) -> None:
+        """Take the optimizer's hooks from the model; it can make no further step."""
+        self._observer.remove()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -193,10 +273,13 @@ class NaturalGradient(Optimizer):
             closure: recomputes the loss and its gradients, as in `torch.optim.Optimizer.step`.
 
         Raises:
-            RuntimeError: a refresh is due and the model has not been called in training mode.
+            RuntimeError: a refresh is due and the model has not been called in training mode; or after `detach`.
+            FloatingPointError: gradients or outputs that are not finite; the weights are left as they are.
             IndefiniteError: the guard is "raise" and a damped sum is not positive definite.
 
         """
+        if self._observer.removed:
+            raise RuntimeError("the optimizer has been detached from its model and can make no further step")
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -209,102 +292,236 @@ class NaturalGradient(Optimizer):
                 self._refresh_inverses()
         with self.phase("update"):
             self._update()
-            self._fallback_update()
         self._iteration += 1
         return loss
 
-    def _observe(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        if torch.is_grad_enabled() and module.training:
-            self._inputs = arguments
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Refused after construction: what is preconditioned follows from the model.
 
-    def _curvature_inputs(self) -> list[Any]:
-        """A random part of the last batch, without replacement."""
-        if self._inputs is None:
-            raise RuntimeError(
-                "a curvature refresh is due, but the model has not been called with gradients in training mode"
+        Raises:
+            ValueError: always, once the optimizer is made.
+
+        """
+        if self._complete:
+            raise ValueError("parameters cannot be added to a natural-gradient optimizer: make a new one of the model")
+        super().add_param_group(param_group)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Torch's own, and under "natural_gradient" all curvature, momenta, counters and generators.
+
+        Loaded into an optimizer that was made with the same options on the same model, training goes on bit for bit.
+        """
+        layers = {
+            name: {
+                "running": layer.running.state(),
+                "inverted": None if layer.inverted is None else layer.inverted.tensors(),
+                "momentum": layer.momentum,
+            }
+            for name, layer in self._layers.items()
+        }
+        own = {
+            "iteration": self._iteration,
+            "inverse_damping": self._inverse_damping,
+            "cpu_generator": self._cpu_generator.get_state(),
+            "device_generator": self._device_generator.get_state(),
+            "layers": layers,
+        }
+        return {**super().state_dict(), "natural_gradient": own}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a `state_dict`; the inverses are prepared anew from the curvature that they were made of.
+
+        Raises:
+            ValueError: the state is of another kind of optimizer, or of other layers.
+
+        """
+        own = state_dict.get("natural_gradient")
+        if own is None or own["layers"].keys() != self._layers.keys():
+            raise ValueError("the state is not one of a natural-gradient optimizer on the same layers")
+        super().load_state_dict({name: value for name, value in state_dict.items() if name != "natural_gradient"})
+        self._iteration, self._inverse_damping = own["iteration"], own["inverse_damping"]
+        self._cpu_generator.set_state(own["cpu_generator"].cpu())
+        self._device_generator.set_state(own["device_generator"].cpu())
+        for name, layer in self._layers.items():
+            state = _copied(own["layers"][name], layer.module.weight.device)
+            layer.running.load(state["running"])
+            layer.momentum = state["momentum"]
+            inverted = state["inverted"]
+            layer.inverted = None if inverted is None else self.approximation.curvature.from_tensors(inverted)
+        if self._iteration:
+            self._prepare_inverses()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but hooks that users have registered on the optimizer itself, and a clock's `phase`."""
+        return {k: v for k, v in self.__dict__.items() if not k.startswith("_optimizer_") and k != "phase"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.__dict__.setdefault("phase", _no_phase)
+
+    def _groups(self, lr: float, fallback_lr: float) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+        """The parameter groups, and the names of what the fallback updates."""
+        preconditioned = [p for layer in self._layers.values() for p in layer.parameters]
+        known = {id(p) for p in preconditioned}
+        others = {n: p for n, p in self.model.named_parameters() if p.requires_grad and id(p) not in known}
+        groups: list[dict[str, Any]] = [{"params": preconditioned, "lr": lr}]
+        if others:
+            modules = dict(self.model.named_modules())
+            reasons: dict[str, list[str]] = {}
+            for n in others:
+                reason = why_unsupported(modules[n.rpartition(".")[0]], self.model)
+                reasons.setdefault(reason or "not a weight or bias of its layer", []).append(n)
+            listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
+            warnings.warn(
+                f"{type(self).__name__}: updated by Adam with lr={fallback_lr}, not by natural gradient: {listed}",
+                stacklevel=_user_level(),
             )
-        n = next(len(x) for x in self._inputs if isinstance(x, torch.Tensor))
-        share = self.curvature_batch * n if self.curvature_batch <= 1 else self.curvature_batch
-        size = min(n, max(1, round(share)))
-        chosen = torch.randperm(n, generator=self._cpu_generator)[:size]
-        return [
-            x.detach()[chosen.to(x.device)] if isinstance(x, torch.Tensor) and len(x) == n else x for x in self._inputs
-        ]
+            groups.append({"params": list(others.values()), "lr": fallback_lr})
+        return groups, tuple(others)
 
     def _refresh_statistics(self) -> None:
-        inputs = self._curvature_inputs()
-        taken = capture(self.model, inputs, self.likelihood, self._device_generator, self.layers())
-        self._refreshes += 1
-        rho = min(1 - 1 / self._refreshes, self.decay)
+        call = self._observer.call
+        n = len(call)
+        share = self.curvature_batch * n if self.curvature_batch <= 1 else self.curvature_batch
+        call = call.part(min(n, max(1, round(share))), self._cpu_generator)
+        taken = capture(
+            self.model,
+            call.arguments,
+            self.likelihood,
+            self._device_generator,
+            self.layers(),
+            keywords=call.keywords,
+            fisher=self.fisher,
+            fisher_samples=self.fisher_samples,
+            targets=call.targets,
+        )
         for name, layer in self._layers.items():
-            layer.samples = taken[name]
-            layer.approximation = _average(layer.approximation, fit(self.approximation, taken[name]), rho)
+            layer.running.refresh(taken[name])
 
     def _refresh_inverses(self) -> None:
-        damping = self.param_groups[0]["damping"]
+        self._inverse_damping = self.param_groups[0]["damping"]
         for layer in self._layers.values():
-            assert layer.approximation is not None, "statistics are refreshed first, at iteration 0"
-            layer.inverse = layer.approximation.inverse(damping, rule=self.damping_rule, guard=self.guard)
+            layer.inverted = layer.running.curvature
+        self._prepare_inverses()
 
-    def _update(self) -> None:
-        group = self.param_groups[0]
-        gradients = [layer.gradient() for layer in self._layers.values()]
-        steps = [
+    def _prepare_inverses(self) -> None:
+        for layer in self._layers.values():
+            assert layer.inverted is not None, "statistics are refreshed first, at iteration 0"
+            layer.inverse = layer.inverted.inverse(
+                self._inverse_damping, rule=self.damping_rule, guard=self.guard, pi=self.damping_pi
+            )
+
+    def _preconditioned(self, layers: Sequence[_Layer], gradients: Sequence[Tensor]) -> list[Tensor]:
+        """(F̂ + λI)⁻¹ ∇h of some layers."""
+        return [
             layer.inverse(gradient)
-            for layer, gradient in zip(self._layers.values(), gradients, strict=True)
+            for layer, gradient in zip(layers, gradients, strict=True)
             if layer.inverse is not None
         ]
+
+    def _update(self) -> None:
+        fallback = [p for group in self.param_groups[1:] for p in group["params"] if p.grad is not None]
+        layers = [layer for layer in self._layers.values() if layer.active]
+        gradients = [layer.gradient() for layer in layers]
+        _refuse_nonfinite([*gradients, *(p.grad for p in fallback)])
+        if layers:
+            steps = self._preconditioned(layers, gradients)
+            if self.step_rule == "quadratic_model":
+                self._quadratic_step(layers, gradients, steps)
+            else:
+                self._momentum_step(layers, gradients, steps)
+        for group in self.param_groups[1:]:
+            adam_step(group, self.state)
+
+    def _momentum_step(self, layers: list[_Layer], gradients: list[Tensor], steps: list[Tensor]) -> None:
+        """V ← μ v + ν Δ."""
         if self.step_rule == "kl_clip":
             total = torch.stack([(g * s).sum().abs() for g, s in zip(gradients, steps, strict=True)]).sum()
             torch._foreach_mul_(steps, (self.kl_clip / (total + 1e-30)).sqrt().clamp(max=1))
-        for layer, step in zip(self._layers.values(), steps, strict=True):
+        for layer, step in zip(layers, steps, strict=True):
             if layer.momentum is None:
                 layer.momentum = step
             else:
-                layer.momentum.mul_(group["momentum"]).add_(step)
-            if group["weight_decay"]:
-                for parameter in layer.parameters:
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            layer.add(layer.momentum, -group["lr"])
+                layer.momentum.mul_(self.param_groups[0]["momentum"]).add_(step)
+            self._move(layer)
 
-    def _fallback_update(self) -> None:
-        for group in self.param_groups[1:]:
-            parameters = [p for p in group["params"] if p.grad is not None]
-            states = [self.state[p] for p in parameters]
-            for parameter, state in zip(parameters, states, strict=True):
-                if not state:
-                    state["step"] = torch.zeros(())
-                    state["exp_avg"] = torch.zeros_like(parameter)
-                    state["exp_avg_sq"] = torch.zeros_like(parameter)
-            adam(
-                parameters,
-                [p.grad for p in parameters if p.grad is not None],
-                [s["exp_avg"] for s in states],
-                [s["exp_avg_sq"] for s in states],
-                [],
-                [s["step"] for s in states],
-                amsgrad=False,
-                beta1=0.9,
-                beta2=0.999,
-                lr=group["lr"],
-                weight_decay=group["weight_decay"],
-                eps=1e-8,
-                maximize=False,
-                decoupled_weight_decay=True,
-            )
+    def _quadratic_step(self, layers: list[_Layer], gradients: list[Tensor], steps: list[Tensor]) -> None:
+        """V ← α Δ + μ v at the least point of the quadratic model; every few steps λ by how well it predicted."""
+        group = self.param_groups[0]
+        model = QuadraticModel(_original(self.model), likelihood_named(self.likelihood), self._observer.call)
+        names = self._parameter_names(layers)
+        directions = [_by_name(names, layers, steps)]
+        if group["momentum"] and all(layer.momentum is not None for layer in layers):
+            past = [layer.momentum for layer in layers if layer.momentum is not None]
+            directions.append(_by_name(names, layers, past))
+        minimum = model.minimum(_by_name(names, layers, gradients), directions, group["damping"])
+        alpha, mu = [*minimum.coefficients.tolist(), 0.0][:2]
+        for layer, step in zip(layers, steps, strict=True):
+            past_part = 0 if layer.momentum is None else mu * layer.momentum
+            layer.momentum = alpha * step + past_part
+            self._move(layer)
+        if (self._iteration + 1) % LM_EVERY == 0:
+            group["damping"] = damping_after(group["damping"], minimum, model.loss(), self.damping_floor)
+
+    def _move(self, layer: _Layer) -> None:
+        """θ ← (1 − η w) θ − η v."""
+        group = self.param_groups[0]
+        assert layer.momentum is not None
+        if group["weight_decay"]:
+            for parameter in layer.parameters:
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        layer.add(layer.momentum, -group["lr"])
+
+    def _parameter_names(self, layers: Sequence[_Layer]) -> list[list[str]]:
+        names = {id(p): name for name, p in _original(self.model).named_parameters()}
+        return [[names[id(p)] for p in layer.parameters] for layer in layers]
 
 
-def _average(past: KroneckerSum | None, new: KroneckerSum, rho: float) -> KroneckerSum:
-    """ρ·past + (1 − ρ)·new, factor by factor; a later term's sign is first aligned with its past."""
-    if past is None:
-        return new
-    terms = []
-    for index, ((a, b), (new_a, new_b)) in enumerate(zip(past.terms, new.terms, strict=True)):
-        sign = 1.0
-        if index and (torch.sum(a * new_a) + torch.sum(b * new_b)) < 0:
-            sign = -1.0
-        terms.append((a.lerp(sign * new_a, 1 - rho), b.lerp(sign * new_b, 1 - rho)))
-    return KroneckerSum(tuple(terms))
+def _no_phase(_name: str) -> AbstractContextManager[object]:
+    return nullcontext()
+
+
+def _approximation(choice: str | Approximation) -> Approximation:
+    return choice if isinstance(choice, Approximation) else approximation(choice)
+
+
+def _original(model: nn.Module) -> nn.Module:
+    """The module that a compiled model was made of."""
+    original: nn.Module = getattr(model, "_orig_mod", model)
+    return original
+
+
+def _by_name(names: list[list[str]], layers: Sequence[_Layer], matrices: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Matrices [W b] taken apart into tensors shaped as the parameters, by the parameters' names."""
+    parts = {}
+    for own, layer, matrix in zip(names, layers, matrices, strict=True):
+        shaped = as_parameters(layer.module, matrix)
+        parts.update({n: s.to(p.dtype) for n, s, p in zip(own, shaped, layer.parameters, strict=True)})
+    return parts
+
+
+def _copied(state: Any, device: torch.device) -> Any:
+    """A state's tensors on the device of the layer, as copies of their own."""
+    if isinstance(state, torch.Tensor):
+        return state.to(device, copy=True)
+    if isinstance(state, dict):
+        return {name: _copied(value, device) for name, value in state.items()}
+    return [_copied(value, device) for value in state] if isinstance(state, list) else state
+
+
+def _refuse_parallel(model: nn.Module) -> None:
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise TypeError(
+            f"{type(model).__name__} is not supported: the curvature would be of one replica's inputs only, and differ "
+            "between replicas; give the optimizer the plain module"
+        )
+
+
+def _refuse_nonfinite(gradients: Sequence[Tensor | None]) -> None:
+    """A gradient that is not finite would leave its NaN in the weights, the momentum and every later step."""
+    finite = [torch.isfinite(gradient).all() for gradient in gradients if gradient is not None]
+    if finite and not torch.stack(finite).all():
+        raise FloatingPointError("a gradient is not finite: no step is made, and the weights are as they were")
 
 
 def _require(name: str, value: float | None, holds: bool) -> None:
@@ -315,3 +532,11 @@ def _require(name: str, value: float | None, holds: bool) -> None:
 def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+
+
+def _user_level() -> int:
+    """The stack level of the line outside this package that makes the optimizer, for warnings."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("kfsvd."):
+        level, frame = level + 1, frame.f_back
+    return level

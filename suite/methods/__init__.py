@@ -2,7 +2,7 @@
 
 from suite.methods.base import Method
 from suite.methods.first_order import SGD, Adam
-from suite.methods.kronecker import KFAC, KPSVD, TKFAC, Deflation, KFACCorrected, Lanczos
+from suite.methods.kronecker import EKFAC, KFAC, KPSVD, TKFAC, Deflation, Exact, KFACCorrected, Lanczos
 
 METHODS: dict[str, type[Method]] = {
     "sgd": SGD,
@@ -13,6 +13,8 @@ METHODS: dict[str, type[Method]] = {
     "lanczos": Lanczos,
     "kfac_corrected": KFACCorrected,
     "tkfac": TKFAC,
+    "ekfac": EKFAC,
+    "exact": Exact,
 }
 
 __all__ = ["METHODS", "Method"]

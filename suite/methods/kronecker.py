@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 class Kronecker(Method):
     """A `kfsvd` natural-gradient optimizer; the options are the library's own, name for name."""
 
-    lr: float = Field(default=0.1, gt=0, description="step size")
+    lr: float | None = Field(
+        default=None, gt=0, description="step size; if not given, 1 for the quadratic model and 0.1 else"
+    )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="heavy-ball factor")
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay")
     damping: float = Field(default=0.1, gt=0, description="λ of F + λI, in squared nats per parameter")
-    damping_rule: Literal["factored", "factored_pi", "exact"] = Field(
-        default="factored_pi", description="how λ is split over the factors"
+    damping_rule: Literal["factored", "factored_pi", "exact"] | None = Field(
+        default=None, description="how λ enters; if not given, factored_pi, or exact where there are no factors"
     )
+    damping_pi: float = Field(default=1.0, gt=0, description="the constant π of the rule factored")
+    damping_floor: float = Field(default=0.01, gt=0, description="least λ that the quadratic model adapts to")
     refresh_every: int = Field(default=10, ge=1, description="iterations between curvature refreshes")
     statistics_every: int | None = Field(
         default=None, ge=1, description="iterations between new curvature batches; refresh_every if not given"
@@ -35,13 +39,24 @@ class Kronecker(Method):
         gt=0,
         description="examples of a curvature batch: a share of the batch up to 1, else a number",
     )
+    fisher: Literal["monte_carlo", "exact", "empirical"] = Field(
+        default="monte_carlo", description="labels for the curvature: sampled, all of them, or the data's own"
+    )
+    fisher_samples: int = Field(default=1, ge=1, description="sampled labels of an example")
+    averaging: Literal["factors", "stream", "samples"] = Field(
+        default="factors", description="how the curvature is averaged over refreshes"
+    )
     decay: float = Field(default=0.95, ge=0, lt=1, description="largest weight of the past in the running average")
     guard: Literal["floor", "absolute", "raise"] = Field(
         default="floor", description="what is done where a rank-2 sum is not positive definite"
     )
-    step_rule: Literal["kl_clip", "none"] = Field(default="kl_clip", description="how the step is scaled")
+    step_rule: Literal["kl_clip", "quadratic_model", "none"] = Field(
+        default="kl_clip", description="how the step is scaled"
+    )
     kl_clip: float = Field(default=0.01, gt=0, description="c of the KL clip, in nats")
-    fallback_lr: float = Field(default=1e-3, ge=0, description="Adam's step size on all but linear layers")
+    fallback_lr: float = Field(
+        default=1e-3, ge=0, description="Adam's step size on all but linear layers and convolutions"
+    )
 
     def build(self, network: nn.Module, likelihood: str, seed: int) -> Optimizer:
         """The optimizer class of that approximation, on `network`."""
@@ -56,25 +71,33 @@ class KFAC(Kronecker):
     method: Literal["kfac"]
 
 
-class KPSVD(Kronecker):
+class SingularPairs(Kronecker):
+    """A method made of singular pairs of the rearranged Fisher matrix."""
+
+    rank: int = Field(default=2, ge=1, description="Kronecker products; above 2 with the damping rule exact alone")
+    solver: Literal["auto", "gram", "matrix_free"] = Field(default="auto", description="how the pairs are found")
+
+
+class KPSVD(SingularPairs):
     """F̂ = R⊗S, the best single Kronecker product (Koroko et al. 2022)."""
 
     method: Literal["kpsvd"]
+    rank: int = Field(default=1, ge=1, description="Kronecker products; above 2 with the damping rule exact alone")
 
 
-class Deflation(Kronecker):
+class Deflation(SingularPairs):
     """The best two Kronecker products, one after the other (Koroko et al. 2022)."""
 
     method: Literal["deflation"]
 
 
-class Lanczos(Kronecker):
+class Lanczos(SingularPairs):
     """The best two Kronecker products, jointly (Koroko et al. 2022)."""
 
     method: Literal["lanczos"]
 
 
-class KFACCorrected(Kronecker):
+class KFACCorrected(SingularPairs):
     """KFAC plus the best Kronecker product for what it leaves (Koroko et al. 2022)."""
 
     method: Literal["kfac_corrected"]
@@ -84,3 +107,25 @@ class TKFAC(Kronecker):
     """A single Kronecker product of the Fisher matrix's own trace (Gao et al. 2021)."""
 
     method: Literal["tkfac"]
+
+
+class EKFAC(Kronecker):
+    """The exact diagonal of the Fisher matrix in a Kronecker eigenbasis (George et al. 2018)."""
+
+    method: Literal["ekfac"]
+    basis: Literal["kfac", "kpsvd"] = Field(default="kfac", description="whose eigenvectors are the basis")
+    solver: Literal["auto", "gram", "matrix_free"] = Field(default="auto", description="how KPSVD's basis is found")
+
+
+class Exact(Kronecker):
+    """The exact natural gradient of the sampled Fisher matrix, by Woodbury's identity."""
+
+    method: Literal["exact"]
+    blocks: Literal["network", "layers"] = Field(
+        default="network", description="the whole Fisher matrix, or its diagonal blocks"
+    )
+    curvature_batch: float = Field(
+        default=1.0, gt=0, description="examples of a curvature batch: a share of the batch up to 1, else a number"
+    )
+    averaging: Literal["samples"] = Field(default="samples", description="the samples themselves are averaged")
+    decay: float = Field(default=0.0, ge=0, lt=1, description="largest weight of the past; 0 keeps the newest batch")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kfsvd import LayerSamples
+from kfsvd import APPROXIMATIONS, KroneckerSum, LayerSamples
+from kfsvd.approximations import approximation
 
 
 def make_samples(m: int, d_in: int, d_out: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> LayerSamples:
@@ -17,6 +18,11 @@ def make_samples(m: int, d_in: int, d_out: int, seed: int = 0, dtype: torch.dtyp
     noise = torch.randn(m, d_out, generator=generator, dtype=dtype)
     return LayerSamples(activations=a, gradients=torch.tanh(a @ mix) * noise + 0.3 * noise)
 
+
+KRONECKER = [name for name in APPROXIMATIONS if approximation(name).curvature is KroneckerSum]
+"""The approximations whose F̂ is a sum of Kronecker products."""
+WITH_RULE = [(name, rule) for name in APPROXIMATIONS for rule in approximation(name).damping_rules]
+"""Every approximation with every damping rule that it takes."""
 
 HOSTILE = {
     "one example": lambda: make_samples(1, 4, 3),

@@ -8,9 +8,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kfsvd import APPROXIMATIONS, LayerSamples, best_relative_error, fit, relative_error
+from kfsvd import APPROXIMATIONS, KroneckerSum, LayerSamples, best_relative_error, fit, relative_error
 from tests.kfsvd import oracle
-from tests.kfsvd.conftest import make_samples
+from tests.kfsvd.conftest import KRONECKER, make_samples
 
 SIZES = [(1, 3, 2), (2, 4, 3), (7, 5, 4), (40, 6, 5), (9, 2, 7)]
 RANKS = {"kfac": 1, "kpsvd": 1, "tkfac": 1, "deflation": 2, "lanczos": 2, "kfac_corrected": 2}
@@ -76,7 +76,7 @@ def test_float32_agrees_with_float64(method: str) -> None:
     samples = make_samples(30, 8, 6)
     single = LayerSamples(samples.activations.float(), samples.gradients.float())
     approximation = fit(method, single)
-    assert approximation.terms[0][0].dtype == torch.float32
+    assert all(tensor.dtype == torch.float32 for name, tensor in approximation.tensors().items() if name != "weights")
     assert oracle.relative(approximation.dense().double().numpy(), fit(method, samples).dense().numpy()) < 1e-4
 
 
@@ -104,11 +104,16 @@ def test_the_guaranteed_order_of_errors(m: int, d_in: int, d_out: int, seed: int
     assert error["deflation"] <= min(error["kpsvd"], error["kfac_corrected"]) + slack
     assert max(error["kpsvd"], error["kfac_corrected"]) <= error["kfac"] + slack
     assert error["kpsvd"] <= error["tkfac"] + slack
+    assert error["exact"] <= error["ekfac"] + slack
+    assert error["ekfac"] <= error["kfac"] + slack
+    in_kpsvd_basis = relative_error(samples, fit("ekfac", samples, basis="kpsvd"))
+    assert in_kpsvd_basis <= error["kpsvd"] + slack
 
 
-@pytest.mark.parametrize("method", APPROXIMATIONS)
+@pytest.mark.parametrize("method", KRONECKER)
 def test_hostile_samples_give_a_finite_positive_leading_term(method: str, hostile: LayerSamples) -> None:
     approximation = fit(method, hostile)
+    assert isinstance(approximation, KroneckerSum)
     assert approximation.rank == RANKS[method]
     for a, b in approximation.terms:
         assert torch.isfinite(a).all()

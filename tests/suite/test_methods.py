@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from kfsvd.optimizers import OPTIMIZERS
+from kfsvd.optimizers import OPTIMIZERS, NaturalGradient
 from suite.methods import METHODS
 from suite.methods.kronecker import Kronecker
 
@@ -17,12 +17,15 @@ KRONECKER = [name for name, method in METHODS.items() if issubclass(method, Kron
 
 @pytest.mark.parametrize("name", KRONECKER)
 def test_names_and_defaults_are_the_librarys(name: str) -> None:
-    signature = inspect.signature(OPTIMIZERS[name].__init__).parameters
-    library = {
-        parameter: value.default
-        for parameter, value in signature.items()
-        if value.kind is inspect.Parameter.KEYWORD_ONLY and parameter != "seed"
-    }
+    library: dict[str, object] = {}
+    for constructor in (NaturalGradient.__init__, OPTIMIZERS[name].__init__):
+        for parameter, value in inspect.signature(constructor).parameters.items():
+            if value.kind is inspect.Parameter.KEYWORD_ONLY and parameter not in ("seed", "approximation"):
+                library[parameter] = value.default
+    if name == "exact":
+        library |= {"curvature_batch": 1.0, "averaging": "samples", "decay": 0.0}  # by its docstring
+        optimizer = OPTIMIZERS[name](nn.Linear(2, 2), "gaussian")
+        assert (optimizer.curvature_batch, optimizer.averaging, optimizer.decay) == (1.0, "samples", 0.0)
     assert METHODS[name](method=name).options() == library
 
 

@@ -1,0 +1,49 @@
+"""What a method of approximation is: samples in, curvature out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from kfsvd.kronecker import KroneckerSum
+
+if TYPE_CHECKING:
+    from kfsvd.averaging import Averaging
+    from kfsvd.curvature import Curvature
+    from kfsvd.inverse import DampingRule
+    from kfsvd.samples import LayerSamples
+
+
+@dataclass(frozen=True)
+class Approximation(ABC):
+    """A method that fits F̂ to a layer's Fisher block; its options are its fields."""
+
+    name: ClassVar[str]
+    """What `kfsvd.fit` and a specification call it."""
+    curvature: ClassVar[type[Curvature]] = KroneckerSum
+    """The form of its F̂."""
+    averagings: ClassVar[tuple[Averaging, ...]] = ("factors", "samples")
+    """The averagings that it is made for; see `kfsvd.averaging`."""
+
+    @property
+    def damping_rules(self) -> tuple[DampingRule, ...]:
+        """The damping rules that its F̂ takes, the default first."""
+        return ("factored_pi", "factored", "exact")
+
+    @abstractmethod
+    def fit(self, samples: LayerSamples) -> Curvature:
+        """F̂ of the samples' Fisher block."""
+
+    def average(self, past: Curvature, samples: LayerSamples, rho: float) -> Curvature:
+        """ρ F̂_past + (1 − ρ) F̂ of new samples, by the form's own average: factor by factor."""
+        return past.average(self.fit(samples), rho)
+
+    def stream(self, past: Curvature, samples: LayerSamples, rho: float) -> Curvature:
+        """One warm power step folded into the average, for methods made of singular pairs.
+
+        Raises:
+            ValueError: the method is not made of singular pairs.
+
+        """
+        raise ValueError(f"averaging='stream' needs a method made of singular pairs, which {self.name} is not")

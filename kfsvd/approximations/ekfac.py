@@ -1,0 +1,60 @@
+"""EKFAC: the exact diagonal of F in a Kronecker eigenbasis (George et al. 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from kfsvd.approximations.base import Approximation
+from kfsvd.approximations.kfac import KFAC
+from kfsvd.approximations.kpsvd import KPSVD
+from kfsvd.eigenbasis import KroneckerEigenbasis
+
+if TYPE_CHECKING:
+    from kfsvd.curvature import Curvature
+    from kfsvd.inverse import DampingRule
+    from kfsvd.rearrangement import Solver
+    from kfsvd.samples import LayerSamples
+
+Basis = Literal["kfac", "kpsvd"]
+
+
+@dataclass(frozen=True)
+class EKFAC(Approximation):
+    """F̂ = U diag(s) Uᵀ, U = U_in ⊗ U_out the eigenvectors of a Kronecker product, s = E[(U_outᵀ G U_in)∘²].
+
+    Args:
+        basis: whose eigenvectors: those of KFAC's factors (as published), or of KPSVD's.
+        solver: of KPSVD's fit.
+
+    Raises:
+        ValueError: no basis has that name.
+
+    """
+
+    name = "ekfac"
+    curvature = KroneckerEigenbasis
+    basis: Basis = "kfac"
+    solver: Solver = "auto"
+
+    def __post_init__(self) -> None:
+        if self.basis not in get_args(Basis):
+            raise ValueError(f"basis must be one of {', '.join(get_args(Basis))}; got {self.basis!r}")
+
+    @property
+    def damping_rules(self) -> tuple[DampingRule, ...]:
+        """λ is added to the diagonal."""
+        return ("exact",)
+
+    def fit(self, samples: LayerSamples) -> KroneckerEigenbasis:
+        """The product's eigenvectors, and the diagonal of F in them."""
+        product = KFAC() if self.basis == "kfac" else KPSVD(solver=self.solver)
+        return KroneckerEigenbasis.of(product.fit(samples), samples)
+
+    def average(self, past: Curvature, samples: LayerSamples, rho: float) -> KroneckerEigenbasis:
+        """The basis of the averaged factors, and in it the exact diagonal of ρ F̂_past + (1 − ρ) F_new."""
+        assert isinstance(past, KroneckerEigenbasis)
+        product = KFAC() if self.basis == "kfac" else KPSVD(solver=self.solver)
+        new = KroneckerEigenbasis.of(past.factors.average(product.fit(samples), rho), samples)
+        scales = past.diagonal_in(new.basis_in, new.basis_out).lerp(new.scales, 1 - rho)
+        return KroneckerEigenbasis(new.factors, new.basis_in, new.basis_out, scales)

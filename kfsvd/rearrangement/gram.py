@@ -1,0 +1,215 @@
+"""The rearranged Fisher block in Gram form: every singular triple from m×m matrices.
+
+With one position Z = P C Qᵀ, where the columns of P are vec(a_n a_nᵀ), those of Q are vec(g_n g_nᵀ), and the
+*coupling* C = diag(w). Everything that is taken from F in these methods keeps that form and only changes C:
+
+    F − Σ_k σ_k R_k⊗S_k,  R_k = Σ α_kn a_n a_nᵀ,  S_k = Σ β_kn g_n g_nᵀ     C = diag(w) − Σ_k σ_k α_k β_kᵀ
+    F − A⊗G with KFAC's A = Σ w_n a_n a_nᵀ, G = Σ w_n g_n g_nᵀ             C = diag(w) − w wᵀ
+
+So P and Q enter through K_A = PᵀP = (XXᵀ)∘² and K_G = QᵀQ = (YYᵀ)∘² alone, and no step costs more than O(m³),
+whatever the layer's width. A singular vector u = Pα is the symmetric matrix Σ α_n a_n a_nᵀ.
+
+With T positions the columns are the symmetric parts of a_nt a_nt'ᵀ and g_nt g_nt'ᵀ, one for each pair t ≤ t', and the
+weight of a pair t < t' is 2 w_n. There are mT(T+1)/2 of them, so this is for few positions.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+from kfsvd.rearrangement.base import Pair, Rearrangement
+from kfsvd.rearrangement.krylov import golub_kahan_lanczos
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from torch import Tensor
+
+    from kfsvd.samples import LayerSamples
+
+_MOST_PAIRS = 8192
+"""Sample pairs up to which a Gram form is made: beyond, its matrices alone take gigabytes."""
+
+
+def pair_count(samples: LayerSamples) -> int:
+    """mT(T+1)/2, the number of columns of P and Q."""
+    return len(samples) * samples.positions * (samples.positions + 1) // 2
+
+
+class GramRearrangement(Rearrangement):
+    """Z = P C Qᵀ of a layer's samples through its Gram matrices, in float64.
+
+    Both Gram matrices are scaled to a unit largest entry, so that samples of any magnitude stay in range.
+
+    Raises:
+        ValueError: there are too many pairs of samples for matrices of that size.
+
+    """
+
+    def __init__(self, samples: LayerSamples) -> None:
+        count = pair_count(samples)
+        if count > _MOST_PAIRS:
+            raise ValueError(
+                f"the Gram form of {len(samples)} samples with {samples.positions} position(s) has {count:,} columns, "
+                f"more than {_MOST_PAIRS:,}; use solver='matrix_free' or a smaller curvature batch"
+            )
+        self.samples = samples
+        m, t = len(samples), samples.positions
+        device = samples.activations.device
+        self._first, self._second = torch.triu_indices(t, t, device=device)
+        a, g = samples.double().by_position
+        gram_a, gram_g = self._pair_gram(a), self._pair_gram(g)
+        self.scale_a, self.scale_g = _positive_max(gram_a), _positive_max(gram_g)
+        self.gram_a, self.gram_g = gram_a.div_(self.scale_a), gram_g.div_(self.scale_g)
+        self.scale = (self.scale_a * self.scale_g).sqrt()
+        self._sample_weights = samples.normalised_weights
+        multiplicity = 1 + (self._first < self._second).to(torch.float64)
+        self.weights = (self._sample_weights.unsqueeze(1) * multiplicity).flatten()
+        self.coupling = torch.diag(self.weights)
+        resolution = 4 * (m * torch.finfo(torch.float64).eps) ** 0.5
+        self.floor = resolution * (self.weights @ (self.gram_a * self.gram_g) @ self.weights).sqrt()
+        """What a Gram form can tell from zero: singular values below 4√(mε)‖F‖ are rounding."""
+
+    def leading(self, rank: int = 1) -> list[Pair]:
+        """The `rank` leading triples, by one symmetric eigenproblem of size m.
+
+        With L Lᵀ = K_G, the eigenpairs (σ², y) of Lᵀ Cᵀ K_A C L give α = C L y/σ and β = Cᵀ K_A α/σ. Within the
+        leading eigenspace the first y is the projection of a positive start, one power step from u = P1, which makes
+        the first triple positive semidefinite wherever that is possible (Krein–Rutman).
+        """
+        image = self.coupling @ self._root_g
+        values, vectors = torch.linalg.eigh(_symmetric(image.mT @ self.gram_a @ image))
+        values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
+        vectors = _positive_first(values, vectors, start=image.mT @ self.gram_a.sum(1))
+        return self._pairs(values.sqrt(), image @ vectors, rank)
+
+    def bidiagonalised(self, rank: int) -> list[Pair]:
+        """The same triples by Golub–Kahan–Lanczos bidiagonalisation of L_Aᵀ C L_G, K_A = L_A L_Aᵀ, K_G = L_G L_Gᵀ.
+
+        That m×m matrix has Z's singular values. The Krylov space starts from a positive vector.
+        """
+        core = _Core(self._root_a.mT @ self.coupling @ self._root_g)
+        triples = golub_kahan_lanczos(core, self._root_g.mT @ torch.ones_like(self.weights), rank, tolerance=1e-12)
+        alphas = [self.coupling @ (self._root_g @ triple.right) for triple in triples]
+        zero = torch.zeros_like(self.weights)
+        columns = torch.stack([*alphas, *[zero] * (rank - len(alphas))], 1)
+        sigmas = [triple.sigma for triple in triples]
+        return self._pairs(torch.stack([*sigmas, *[zero[0]] * (rank - len(sigmas))]), columns, rank)
+
+    def without(self, pair: Pair) -> Self:
+        """C − σ α βᵀ."""
+        return self._coupled(self.coupling - pair.sigma / self.scale * torch.outer(pair.left, pair.right))
+
+    def without_kfac(self) -> Self:
+        """C − w̃ w̃ᵀ/(T Σw), w̃ the weights of a_nt a_ntᵀ: zero where t < t'."""
+        total = self._sample_weights.sum() * self.samples.positions
+        diagonal = (self._sample_weights.unsqueeze(1) * (self._first == self._second)).flatten()
+        return self._coupled(self.coupling - torch.outer(diagonal, diagonal) / total)
+
+    def factors(self, pair: Pair) -> tuple[Tensor, Tensor]:
+        """√σ Σ α_n a_n a_nᵀ and √σ Σ β_n g_n g_nᵀ."""
+        root = pair.sigma.sqrt()
+        a, g = self.samples.by_position
+        return (
+            self._moment(a, pair.left * (root / self.scale_a.sqrt())),
+            self._moment(g, pair.right * (root / self.scale_g.sqrt())),
+        )
+
+    def _pair_gram(self, rows: Tensor) -> Tensor:
+        """⟨sym(x_t x_t'ᵀ), sym(x_s x_s'ᵀ)⟩ of all pairs t ≤ t' of an example, (p, p); `rows` (m, T, d)."""
+        flat = rows.flatten(0, 1)
+        products = flat @ flat.mT
+        if rows.shape[1] == 1:
+            return products.square_()
+        offsets = torch.arange(len(rows), device=rows.device).unsqueeze(1) * rows.shape[1]
+        i, j = (offsets + self._first).flatten(), (offsets + self._second).flatten()
+        straight, crossed = products[i][:, i] * products[j][:, j], products[i][:, j] * products[j][:, i]
+        return (straight + crossed) / 2
+
+    def _moment(self, rows: Tensor, coefficients: Tensor) -> Tensor:
+        """Σ c_ntt' sym(x_nt x_nt'ᵀ) over the pairs t ≤ t'."""
+        m, t, _ = rows.shape
+        middle = rows.new_zeros(m, t, t)
+        middle[:, self._first, self._second] = coefficients.to(rows.dtype).reshape(m, -1)
+        flat = rows.flatten(0, 1)
+        scaled = rows * middle if t == 1 else middle @ rows
+        moment = flat.mT @ scaled.flatten(0, 1)
+        return (moment + moment.mT).mul_(0.5)
+
+    def _coupled(self, coupling: Tensor) -> Self:
+        residual = copy.copy(self)
+        residual.coupling = coupling
+        return residual
+
+    @cached_property
+    def _root_a(self) -> Tensor:
+        return _root(self.gram_a)
+
+    @cached_property
+    def _root_g(self) -> Tensor:
+        return _root(self.gram_g)
+
+    def _pairs(self, sigmas: Tensor, alphas: Tensor, rank: int) -> list[Pair]:
+        """Complete the leading α ∝ u to triples of unit vectors, σ v = Zᵀu; zeros where σ is mere rounding."""
+        zeros = torch.zeros_like(self.weights)
+        pairs = [Pair(zeros[0], zeros, zeros)] * rank
+        for k in range(min(rank, len(sigmas))):
+            if sigmas[k] > self.floor:
+                alpha = alphas[:, k] / _norm(alphas[:, k], self.gram_a)
+                beta = self.coupling.mT @ (self.gram_a @ alpha)
+                sigma = _norm(beta, self.gram_g)
+                if sigma > self.floor:
+                    pairs[k] = Pair(sigma * self.scale, alpha, beta / sigma)
+        return pairs
+
+
+class _Core:
+    """An operator that is at hand as a matrix."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = matrix
+        self.dimensions = (matrix.shape[0], matrix.shape[1])
+
+    def apply(self, right: Tensor) -> Tensor:
+        return self.matrix @ right
+
+    def apply_transposed(self, left: Tensor) -> Tensor:
+        return self.matrix.mT @ left
+
+
+def _positive_first(values: Tensor, vectors: Tensor, start: Tensor) -> Tensor:
+    """Turn the basis of the leading eigenspace so that its first vector is the projection of `start`."""
+    size = int((values >= values[0] * (1 - 1e-10)).sum())
+    coordinates = vectors[:, :size].mT @ start
+    length = torch.linalg.vector_norm(coordinates)
+    if not length > 1e-8 * torch.linalg.vector_norm(start):
+        return vectors  # the start has no part there: there is no positive member to choose
+    rotation, _ = torch.linalg.qr((coordinates / length).unsqueeze(1), mode="complete")
+    rotation[:, 0] = coordinates / length
+    return torch.cat([vectors[:, :size] @ rotation, vectors[:, size:]], 1)
+
+
+def _root(gram: Tensor) -> Tensor:
+    """L with L Lᵀ = K for a positive semidefinite K: Cholesky, or the spectral root where K is singular."""
+    factor, info = torch.linalg.cholesky_ex(gram)
+    if int(info) == 0:
+        return torch.as_tensor(factor)
+    values, vectors = torch.linalg.eigh(gram)
+    return torch.as_tensor(vectors * values.clamp(min=0).sqrt())
+
+
+def _positive_max(gram: Tensor) -> Tensor:
+    largest = gram.max()
+    return torch.where(largest > 0, largest, torch.ones_like(largest))
+
+
+def _symmetric(matrix: Tensor) -> Tensor:
+    return (matrix + matrix.mT) / 2
+
+
+def _norm(coefficients: Tensor, gram: Tensor) -> Tensor:
+    return (coefficients @ gram @ coefficients).clamp(min=0).sqrt()
