@@ -140,8 +140,7 @@ def relative(actual: Tensor, expected: Tensor) -> float:
 
 def per_sample_gradients(samples: LayerSamples) -> Tensor:
     """vec(G_n), (n, d_in·d_out), G_n = Σ_t g_nt a_ntᵀ."""
-    a, g = samples.activations, samples.gradients
-    a, g = (a.unsqueeze(1), g.unsqueeze(1)) if a.ndim == 2 else (a, g)
+    a, g = samples.by_position
     return torch.einsum("nti,nto->nio", a, g).flatten(1)
 
 
@@ -209,3 +208,25 @@ def test_the_matrix_of_ekfac(case: Case) -> None:
     blocks = [kfsvd.fit("ekfac", samples).dense() for samples in case.samples().values()]
     expected = case.dense(case.their_kfac(curvlinops.EKFACLinearOperator))
     assert relative(torch.block_diag(*blocks), expected) < TOLERANCE
+
+
+def test_the_error_of_kfac_on_the_whole_network(case: Case) -> None:
+    samples = case.samples()
+    fisher = case.dense(case.theirs(curvlinops.GGNLinearOperator))
+    kfac = case.dense(case.their_kfac(curvlinops.KFACLinearOperator))
+    error = kfsvd.network_error(samples, {name: kfsvd.fit("kfac", layer) for name, layer in samples.items()})
+    assert error == pytest.approx(relative(kfac, fisher), rel=1e-12)
+
+
+def test_the_exact_natural_gradient_solves_with_their_matrix(case: Case) -> None:
+    samples = case.samples()
+    noise = torch.Generator().manual_seed(1)
+    gradients = {
+        name: torch.randn(layer.shape, generator=noise, dtype=torch.float64) for name, layer in samples.items()
+    }
+    fisher = case.dense(case.theirs(curvlinops.GGNLinearOperator))
+    stacked = torch.cat([gradient.mT.flatten() for gradient in gradients.values()])  # vec stacks columns
+    expected = torch.linalg.solve(fisher + 1e-2 * torch.eye(len(fisher), dtype=torch.float64), stacked)
+    directions = kfsvd.natural_gradient(samples, gradients, 1e-2)
+    actual = torch.cat([directions[name].mT.flatten() for name in gradients])
+    assert relative(actual, expected) < TOLERANCE
