@@ -27,7 +27,7 @@ from kfsvd.rearrangement.krylov import golub_kahan_lanczos
 if TYPE_CHECKING:
     from typing import Self
 
-    from torch import Tensor
+    from torch import Generator, Tensor
 
     from kfsvd.samples import LayerSamples
 
@@ -179,6 +179,10 @@ class _Core:
 
     def apply_transposed(self, left: Tensor) -> Tensor:
         return self.matrix.mT @ left
+
+    def random_start(self, generator: Generator) -> Tensor:
+        matrix = self.matrix
+        return torch.randn(matrix.shape[1], generator=generator, dtype=matrix.dtype).to(matrix.device)
 
 
 def _positive_first(values: Tensor, vectors: Tensor, start: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import torch
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 _BASIS = 48
 """Size of a Krylov basis at which it is compressed to its leading Ritz vectors."""
@@ -25,6 +25,9 @@ class Operator(Protocol):
 
     def apply_transposed(self, left: Tensor) -> Tensor:
         """Zᵀ u."""
+
+    def random_start(self, generator: Generator) -> Tensor:
+        """A random right vector of the subspace in which triples are sought."""
 
 
 class Triple(NamedTuple):
@@ -63,14 +66,13 @@ def golub_kahan_lanczos(operator: Operator, start: Tensor, rank: int, tolerance:
     while True:
         run = _run(operator, start, found, rank if not found else 1, tolerance)
         least = found[rank - 1].sigma if len(found) >= rank else None
-        if not run or (least is not None and not run[0].sigma > least):
+        if not run or (least is not None and not run[0].sigma > least * (1 + tolerance)):
             return found[:rank]
         for triple in run:
             found.insert(sum(bool(f.sigma * (1 + 1e-10) >= triple.sigma) for f in found), triple)
         if len(found) >= min(operator.dimensions):
             return found[:rank]
-        noise = torch.randn(len(start), generator=generator, dtype=start.dtype).to(start.device)
-        start = operator.apply_transposed(operator.apply(noise))  # in the row space, symmetric where the operator is
+        start = operator.random_start(generator)
 
 
 def _run(operator: Operator, start: Tensor, found: list[Triple], rank: int, tolerance: float) -> list[Triple]:
@@ -89,7 +91,7 @@ def _run(operator: Operator, start: Tensor, found: list[Triple], rank: int, tole
     if not length > 0:
         return []
     rights[:, 0] = first
-    k, scale = 0, None
+    k, scale = 0, found[0].sigma if found else None
     while True:
         image = _orthogonalise(operator.apply(rights[:, k]), known_left)
         scale = torch.linalg.vector_norm(image) if scale is None else scale

@@ -20,7 +20,7 @@ from kfsvd.samples import LayerSamples
 if TYPE_CHECKING:
     from typing import Self
 
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-6}
 """Relative residual ‖Zv − σu‖/σ at which an iteration ends."""
@@ -51,7 +51,7 @@ class MatrixFreeRearrangement(Rearrangement):
     def apply(self, right: Tensor) -> Tensor:
         """Z v of v (d_out²,), in the scaled samples."""
         d_out = self._samples.shape[0]
-        image = self._scaled.rearranged_product(right.reshape(d_out, d_out)).flatten()
+        image = self._symmetric(self._scaled.rearranged_product(right.reshape(d_out, d_out)))
         for left, taken in self._taken:
             image = image - left * (taken @ right)
         return image
@@ -59,7 +59,7 @@ class MatrixFreeRearrangement(Rearrangement):
     def apply_transposed(self, left: Tensor) -> Tensor:
         """Zᵀ u of u (d_in²,), in the scaled samples."""
         d_in = self._samples.shape[1]
-        image = self._scaled.rearranged_product_transposed(left.reshape(d_in, d_in)).flatten()
+        image = self._symmetric(self._scaled.rearranged_product_transposed(left.reshape(d_in, d_in)))
         for taken, right in self._taken:
             image = image - right * (taken @ left)
         return image
@@ -95,15 +95,22 @@ class MatrixFreeRearrangement(Rearrangement):
         left, right = pair.left.reshape(d_in, d_in), pair.right.reshape(d_out, d_out)
         return (left + left.mT) * (root / 2), (right + right.mT) * (root / 2)
 
+    def random_start(self, generator: Generator) -> Tensor:
+        """A random symmetric matrix."""
+        d_out = self._samples.shape[0]
+        noise = torch.randn(d_out, d_out, generator=generator, dtype=self._like.dtype)
+        return (noise + noise.mT).flatten().to(self._like.device)
+
+    def _symmetric(self, image: Tensor) -> Tensor:
+        """With several positions a skew part of mere rounding could grow from step to step."""
+        return (image if self._scaled.positions == 1 else (image + image.mT) / 2).flatten()
+
     def _start(self) -> Tensor:
         """The identity for F itself, which keeps the first pair positive; a random symmetric matrix for a residual."""
-        d_out = self._samples.shape[0]
-        start = torch.eye(d_out, dtype=self._like.dtype)
         if self._taken:
-            generator = torch.Generator().manual_seed(len(self._taken))
-            noise = torch.randn(d_out, d_out, generator=generator, dtype=start.dtype)
-            start = noise + noise.mT
-        return start.flatten().to(self._like.device)
+            return self.random_start(torch.Generator().manual_seed(len(self._taken)))
+        identity = torch.eye(self._samples.shape[0], dtype=self._like.dtype, device=self._like.device)
+        return identity.flatten()
 
     @property
     def _like(self) -> Tensor:

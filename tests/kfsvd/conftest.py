@@ -19,6 +19,14 @@ def make_samples(m: int, d_in: int, d_out: int, seed: int = 0, dtype: torch.dtyp
     return LayerSamples(activations=a, gradients=torch.tanh(a @ mix) * noise + 0.3 * noise)
 
 
+def with_positions(m: int, positions: int, d_in: int, d_out: int, seed: int = 0) -> LayerSamples:
+    """The same kind of samples for a layer that is applied several times to each example."""
+    flat = make_samples(m * positions, d_in, d_out, seed=seed)
+    return LayerSamples(
+        flat.activations.reshape(m, positions, d_in), flat.gradients.reshape(m, positions, d_out) / positions
+    )
+
+
 KRONECKER = [name for name in APPROXIMATIONS if approximation(name).curvature is KroneckerSum]
 """The approximations whose F̂ is a sum of Kronecker products."""
 WITH_RULE = [(name, rule) for name in APPROXIMATIONS for rule in approximation(name).damping_rules]

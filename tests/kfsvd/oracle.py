@@ -15,10 +15,10 @@ Array = NDArray[np.float64]
 
 
 def fisher(samples: LayerSamples) -> Array:
-    """Σ w_n vec(g_n a_nᵀ) vec(g_n a_nᵀ)ᵀ, vec stacking columns."""
+    """Σ w_n vec(G_n) vec(G_n)ᵀ, G_n = Σ_t g_nt a_ntᵀ, vec stacking columns."""
     a, g = samples.activations.double().numpy(), samples.gradients.double().numpy()
     w = samples.normalised_weights.numpy()
-    rows = np.stack([np.outer(g[n], a[n]).flatten(order="F") for n in range(len(a))])
+    rows = np.stack([(np.atleast_2d(g[n]).T @ np.atleast_2d(a[n])).flatten(order="F") for n in range(len(a))])
     return np.asarray(np.einsum("n,ni,nj->ij", w, rows, rows))
 
 
