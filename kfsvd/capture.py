@@ -118,12 +118,12 @@ def capture(
                 {n: _joined([gradient_rows(la, next(gradients)) for _ in outputs[n]]) for n, la in layers.items()}
             )
     count = len(predictions)
-    weights = torch.full((count * len(scores),), 1 / count) if fisher == "exact" else None
+    weights = torch.full((count * len(scores),), 1 / count, dtype=torch.float64) if fisher == "exact" else None
     return {
         name: LayerSamples(
             _joined(activations[name]).repeat(len(scores), *[1] * (passes[0][name].ndim - 1)),
             torch.cat([gradients[name] for gradients in passes]),
-            None if weights is None else weights.to(predictions.device, torch.float64),
+            None if weights is None else weights.to(predictions.device),
         )
         for name in layers
     }

@@ -19,8 +19,9 @@ class KFAC(Approximation):
     name = "kfac"
 
     def fit(self, samples: LayerSamples) -> KroneckerSum:
-        """The expectations are the samples' weighted means."""
+        """A is the samples' weighted mean; G has the weights' sum as its scale.
+
+        So A stays E[Σ_t a_t a_tᵀ] where every example comes with several samples that add up, as in the exact Fisher.
+        """
         w = samples.normalised_weights
-        return KroneckerSum(
-            ((samples.input_moment(w), samples.output_moment(w / (w.sum() * samples.positions))),),
-        )
+        return KroneckerSum(((samples.input_moment(w / w.sum()), samples.output_moment(w / samples.positions)),))

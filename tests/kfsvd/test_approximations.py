@@ -71,6 +71,13 @@ def test_weighted_samples_fit_the_weighted_fisher() -> None:
     assert oracle.relative(fit("kfac_corrected", samples).dense().numpy(), corrected) < 1e-10
 
 
+def test_the_input_factor_of_kfac_is_a_mean_whatever_the_weights_add_up_to() -> None:
+    plain = make_samples(8, 4, 3)
+    a, b = fit("kfac", plain).terms[0]
+    threefold = LayerSamples(plain.activations, plain.gradients, torch.full((8,), 3 / 8, dtype=torch.float64))
+    torch.testing.assert_close(fit("kfac", threefold).terms[0], (a, 3 * b), rtol=1e-14, atol=0)
+
+
 @pytest.mark.parametrize("method", APPROXIMATIONS)
 def test_float32_agrees_with_float64(method: str) -> None:
     samples = make_samples(30, 8, 6)
