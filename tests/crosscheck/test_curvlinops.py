@@ -26,7 +26,7 @@ with warnings.catch_warnings():
     if os.environ.get("KFSVD_REQUIRE_CROSSCHECK") == "1":  # CI: a missing library is a failure
         import curvlinops
     else:
-        curvlinops = pytest.importorskip("curvlinops", reason="needs the extra: pip install '.[crosscheck]'")
+        curvlinops = pytest.importorskip("curvlinops", reason="needs tests/crosscheck/requirements.txt")
 
 M, K = 24, 3  # more examples than any layer has inputs: A has full rank, and no eigenvalue of it twice
 TOLERANCE = 1e-12
