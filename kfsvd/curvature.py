@@ -51,8 +51,11 @@ class Curvature(ABC):
         """⟨F, F̂⟩ with the Fisher block of `samples`, a float64 scalar."""
 
     @abstractmethod
-    def leading_eigenvalues(self, count: int) -> Tensor:
-        """The `count` largest eigenvalues of F̂ (all if there are fewer), descending, (count,) float64."""
+    def leading_eigenvalues(self, count: int, weights: Tensor | None = None) -> Tensor:
+        """The `count` largest eigenvalues of F̂ (all if there are fewer), descending, (count,) float64.
+
+        With `weights` (count,), descending, they are found no more accurately than Σ_i w_i λ_i asks for.
+        """
 
     @abstractmethod
     def inverse(

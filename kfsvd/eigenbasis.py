@@ -75,7 +75,7 @@ class KroneckerEigenbasis(Curvature):
         diagonal = samples.double().second_moment(self.basis_in.double(), self.basis_out.double())
         return (diagonal * self.scales.double()).sum()
 
-    def leading_eigenvalues(self, count: int) -> Tensor:
+    def leading_eigenvalues(self, count: int, weights: Tensor | None = None) -> Tensor:
         """The largest of s."""
         scales = self.scales.double().flatten()
         return scales.topk(min(count, len(scales))).values

@@ -95,7 +95,7 @@ class SampledFisher(Curvature):
         products = self.samples.gradient_gram(samples).square()
         return self.samples.normalised_weights @ products @ samples.normalised_weights
 
-    def leading_eigenvalues(self, count: int) -> Tensor:
+    def leading_eigenvalues(self, count: int, weights: Tensor | None = None) -> Tensor:
         """Those of the weighted Gram matrix, and zeros."""
         values = fisher_spectrum([self.samples])
         return values[: min(count, self.shape[0] * self.shape[1])]

@@ -92,7 +92,7 @@ def spectrum_error(samples: LayerSamples, approximation: Curvature) -> float:
     spectrum = fisher_spectrum([samples])
     tails = spectrum.square().flip(0).cumsum(0).flip(0).sqrt()
     count = max(1, int((tails > _TAIL * size).sum()))
-    leading = approximation.leading_eigenvalues(count)
+    leading = approximation.leading_eigenvalues(count, weights=spectrum[:count])
     overlap = (spectrum[: len(leading)] * leading).sum()
     squared = size**2 - 2 * overlap + approximation.norm() ** 2
     return float(squared.clamp(min=0).sqrt() / size)

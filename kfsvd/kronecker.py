@@ -12,7 +12,7 @@ from kfsvd.inverse import DampedInverse, DampingRule, Guard, damped_inverse
 from kfsvd.spectrum import leading_eigenvalues
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Self
 
     from torch import Tensor
@@ -86,15 +86,15 @@ class KroneckerSum(Curvature):
             products.append(w @ forms)
         return torch.stack(products).sum()
 
-    def leading_eigenvalues(self, count: int) -> Tensor:
+    def leading_eigenvalues(self, count: int, weights: Tensor | None = None) -> Tensor:
         """The largest eigenvalues: products of the factors' own for one term, by a Krylov method for more."""
         if self.rank == 1:
             a, b = (torch.linalg.eigvalsh(factor.double()) for factor in self.terms[0])
             products = torch.outer(a, b).flatten()
             return products.topk(min(count, len(products))).values
-        inputs, outputs = (_compressed([f.double() for f in side]) for side in zip(*self.terms, strict=True))
+        inputs, outputs = (_compressed(side) for side in zip(*self.terms, strict=True))
         small = KroneckerSum(tuple(zip(inputs, outputs, strict=True)))
-        values = leading_eigenvalues(small.apply, small.shape, count, like=inputs[0])
+        values = leading_eigenvalues(small.apply, small.shape, count, weights, like=inputs[0])
         zeros = min(count, self.shape[0] * self.shape[1]) - len(values)
         return torch.cat([values, values.new_zeros(zeros)]).sort(descending=True).values
 
@@ -126,10 +126,15 @@ class KroneckerSum(Curvature):
         return cls(tuple((tensors[f"a{i}"], tensors[f"b{i}"]) for i in range(len(tensors) // 2)))
 
 
-def _compressed(factors: list[Tensor]) -> list[Tensor]:
-    """The factors of one side within the range that they share: QᵀA_iQ, Q an orthonormal basis of it."""
-    values, vectors = torch.linalg.eigh(torch.stack([f @ f for f in factors]).sum(0))
-    basis = vectors[:, values > 1e-20 * values[-1]]
+def _compressed(factors: Sequence[Tensor]) -> list[Tensor]:
+    """The factors of one side in float64 within the range that they share: QᵀA_iQ, Q an orthonormal basis of it.
+
+    Directions that hold no more than rounding of the factors' own dtype do not count.
+    """
+    double = [f.double() for f in factors]
+    values, vectors = torch.linalg.eigh(torch.stack([f @ f for f in double]).sum(0))
+    rounding = (8 * torch.finfo(factors[0].dtype).eps) ** 2
+    basis = vectors[:, values > rounding * values[-1]]
     if basis.shape[1] in (0, len(values)):
-        return factors
-    return [basis.mT @ f @ basis for f in factors]
+        return double
+    return [basis.mT @ f @ basis for f in double]

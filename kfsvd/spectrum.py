@@ -16,19 +16,26 @@ _DENSE = 2048
 
 
 def leading_eigenvalues(
-    apply: Callable[[Tensor], Tensor], shape: tuple[int, int], count: int, *, like: Tensor, tolerance: float = 1e-6
+    apply: Callable[[Tensor], Tensor],
+    shape: tuple[int, int],
+    count: int,
+    weights: Tensor | None = None,
+    *,
+    like: Tensor,
+    tolerance: float = 1e-8,
 ) -> Tensor:
     """The `count` algebraically largest eigenvalues, descending, of a symmetric operator on (d_out, d_in) matrices.
 
     Dense where the dimension allows it. Otherwise by block Krylov spaces with full re-orthogonalisation and
-    Rayleigh–Ritz, grown until the eigenvalues wanted change by less than `tolerance` of the largest.
+    Rayleigh–Ritz, grown until Σ_i w_i λ_i changes by less than `tolerance` of itself.
 
     Args:
         apply: the operator, on a stack of matrices (k, d_out, d_in).
         shape: (d_out, d_in).
         count: how many; all if there are fewer.
+        weights: w (count,), descending; all 1 if not given.
         like: a tensor of the dtype and device to work in.
-        tolerance: the change of an eigenvalue at which it counts as found, in units of the largest.
+        tolerance: the relative change of the weighted sum at which the eigenvalues count as found.
 
     """
     dimension = shape[0] * shape[1]
@@ -57,8 +64,10 @@ def leading_eigenvalues(
         previous, values = values, _descending(projected)[:count]
         if len(basis) + width > dimension:
             return values
-        if len(previous) == count and (values - previous).abs().max() <= tolerance * values.abs().max():
-            return values
+        if len(previous) == count:
+            w = torch.ones_like(values) if weights is None else weights[:count]
+            if (w * (values - previous)).abs().sum() <= tolerance * (w * values).abs().sum():
+                return values
         block = image
 
 

@@ -100,6 +100,7 @@ def _row(
         held_out=held_out.error(approximation),
         best_in_batch=in_batch.best(approximation.rank),
         best_held_out=held_out.best(approximation.rank),
+        spectrum=math.nan if own else in_batch.spectrum_error(approximation),
     )
 
 
@@ -130,6 +131,10 @@ class _Block:
     def error(self, approximation: Curvature) -> float:
         """‖F − F̂‖/‖F‖."""
         return math.nan if self.dead else relative_error(self.samples, approximation)
+
+    def spectrum_error(self, approximation: Curvature) -> float:
+        """‖σ(F) − σ(F̂)‖/‖σ(F)‖."""
+        return math.nan if self.dead else fisher.spectrum_error(self.samples, approximation)
 
     def best(self, rank: int | None) -> float:
         """The smallest error of any sum of so many Kronecker products; NaN where the form is no such sum."""

@@ -48,6 +48,10 @@ class Comparison:
         values = [getattr(rows[layer, approximation], what) for rows in self.course.values()]
         return np.array(list(self.course), dtype=np.float64), np.array(values, dtype=np.float64)
 
+    def has(self, what: str) -> bool:
+        """Whether the error `what` was measured at all."""
+        return any(math.isfinite(getattr(row, what)) for row in self.last.values())
+
     def of_rank(self, rank: int) -> str:
         """An approximation of that rank: its rows hold the rank's optimum."""
         return next(row.approximation for row in self.last.values() if row.rank == rank)

@@ -85,7 +85,15 @@ def _approximations(board: Board, comparison: Comparison, figures: dict[str, Pat
         _picture(figures, name, f"{board.dataset}: Fisher error of each approximation by layer, over training"),
         f"At iteration {max(comparison.course):,}, in batch (held out):",
         _table(tables.approximations(comparison)),
+        *_spectra(comparison),
     ]
+
+
+def _spectra(comparison: Comparison) -> list[str]:
+    table = tables.spectra(comparison)
+    if table is None:
+        return []
+    return ["Error of the sorted spectra, ‖σ(F) − σ(F̂)‖/‖σ(F)‖, in batch:", _table(table)]
 
 
 def _failures(findings: Findings) -> list[str]:

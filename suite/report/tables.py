@@ -120,6 +120,15 @@ def approximations(comparison: Comparison) -> TextTable:
     return TextTable(["layer", *comparison.approximations, *optima], rows)
 
 
+def spectra(comparison: Comparison) -> TextTable | None:
+    """Errors of the sorted spectra at the last measurement by layer, in batch; None where they were not measured."""
+    if not comparison.has("spectrum"):
+        return None
+    names = comparison.approximations
+    rows = [[layer, *(number(comparison.last[layer, name].spectrum) for name in names)] for layer in comparison.layers]
+    return TextTable(["layer", *names], rows)
+
+
 def _both(row: FisherError, prefix: str) -> str:
     in_batch, held_out = (number(getattr(row, f"{prefix}{where}")) for where in ("in_batch", "held_out"))
     return ABSENT if in_batch == held_out == ABSENT else f"{in_batch} ({held_out})"

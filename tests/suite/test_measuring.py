@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from typing import TYPE_CHECKING, get_args
 
@@ -47,7 +48,7 @@ def test_every_approximation_is_measured_on_every_layer_at_every_interval(tmp_pa
     assert found == list(itertools.product([30, 40], LAYERS, NAMES)), "at the interval, and at the end"
     assert not any(row.own for row in errors)
     assert {row.approximation: row.rank for row in errors} == {
-        name: 2 if name in ("deflation", "lanczos", "kfac_corrected") else 1 for name in NAMES
+        name: {"deflation": 2, "lanczos": 2, "kfac_corrected": 2, "ekfac": None}.get(name, 1) for name in NAMES
     }
 
 
@@ -68,6 +69,10 @@ def test_the_errors_are_the_librarys_on_one_batch_and_fresh_examples(tmp_path: P
         fitted = kfsvd.fit(row.approximation, inside)
         assert row.in_batch == pytest.approx(kfsvd.relative_error(inside, fitted), rel=1e-9)
         assert row.held_out == pytest.approx(kfsvd.relative_error(outside, fitted), rel=1e-9)
+        assert row.spectrum == pytest.approx(kfsvd.spectrum_error(inside, fitted), rel=1e-6)
+        if row.rank is None:
+            assert math.isnan(row.best_in_batch + row.best_held_out), "no sum of so many products"
+            continue
         assert row.best_in_batch == pytest.approx(kfsvd.best_relative_error(inside, row.rank), rel=1e-9)
         assert row.best_held_out == pytest.approx(kfsvd.best_relative_error(outside, row.rank), rel=1e-9)
 
@@ -86,7 +91,8 @@ def test_the_guaranteed_order_holds_in_batch(tmp_path: Path) -> None:
         assert e["deflation"] <= min(e["kpsvd"], e["kfac_corrected"]) + slack
         assert max(e["kpsvd"], e["kfac_corrected"]) <= e["kfac"] + slack
         assert e["kpsvd"] <= e["tkfac"] + slack
-        assert all(row.held_out >= row.best_held_out - slack for row in rows.values())
+        assert e["ekfac"] <= e["kfac"] + slack
+        assert all(row.held_out >= row.best_held_out - slack for row in rows.values() if row.rank is not None)
 
 
 def test_the_optimum_of_a_rank_is_worked_out_once_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
