@@ -100,8 +100,18 @@ def public_names() -> dict[str, dict[str, Any]]:
 
 def members(cls: type) -> dict[str, Any]:
     """The public methods and properties that a class defines itself, in the order of its source."""
-    own = ((name, inspect.unwrap(getattr(value, "__func__", value))) for name, value in vars(cls).items())
-    return {n: v for n, v in own if not n.startswith("_") and (inspect.isfunction(v) or isinstance(v, property))}
+    found = {}
+    for name, value in vars(cls).items():
+        member = inspect.unwrap(getattr(value, "__func__", value))
+        function = member.fget if isinstance(member, property) else member
+        # torch puts a wrapped `step` of the base into a class when an optimizer is made
+        if (
+            inspect.isfunction(function)
+            and not name.startswith("_")
+            and function.__qualname__ == f"{cls.__name__}.{name}"
+        ):
+            found[name] = member
+    return found
 
 
 def parameters(function: Any) -> list[inspect.Parameter]:
