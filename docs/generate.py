@@ -208,7 +208,7 @@ def _documentation(value: Any, owner: type | None = None) -> Iterator[str]:
             yield f"{title}: {items['']}"
         elif items:
             yield f"{title}:"
-            yield "\n".join(f"* `{item}`: {_plain(text)}" for item, text in items.items())
+            yield "\n".join(f"* `{item}`: {text}" for item, text in items.items())
 
 
 def _prose(text: str) -> Iterator[str]:
@@ -219,14 +219,9 @@ def _prose(text: str) -> Iterator[str]:
             yield "```text\n" + textwrap.dedent(paragraph) + "\n```"
         elif re.match(r"`\w+` {2,}", paragraph):
             rows = re.sub(r"\n +", " ", paragraph)
-            yield re.sub(r"^(`\w+`) +", r"* \1: ", _plain(rows), flags=re.MULTILINE)
+            yield re.sub(r"^(`\w+`) +", r"* \1: ", rows, flags=re.MULTILINE)
         else:
-            yield _plain(paragraph)
-
-
-def _plain(text: str) -> str:
-    """Markdown that reads as the text does: no emphasis where a formula has an asterisk."""
-    return re.sub(r"(?<!\\)\*", r"\\*", text)
+            yield paragraph
 
 
 def _signature(name: str, function: Any) -> str:
@@ -253,7 +248,7 @@ def _approximations() -> str:
         options = ", ".join(f"`{field.name}={field.default!r}`" for field in fields(cls))
         summary = parsed(cls.__doc__).text.split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
         lists = (", ".join(f"`{choice}`" for choice in each) for each in (cls.averagings, method.damping_rules))
-        rows.append(f"| `{name}` | {_plain(summary)} | {options} | `{cls.curvature.__name__}` | {' | '.join(lists)} |")
+        rows.append(f"| `{name}` | {summary} | {options} | `{cls.curvature.__name__}` | {' | '.join(lists)} |")
     return "\n".join(rows)
 
 
