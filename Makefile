@@ -1,12 +1,13 @@
-# Two commands: `make bench` measures a leaderboard on this machine, `make test` proves the code.
-# Both create the environment .venv first, with the versions of constraints.txt, unless it is there and up to date.
+# Two commands: `make bench` measures a leaderboard on this machine, `make test` proves the code. `make docs` writes
+# docs/reference.md anew after a docstring has changed.
+# All create the environment .venv first, with the versions of constraints.txt, unless it is there and up to date.
 
 PYTHON ?= python3
 VENV := .venv
 BENCH := $(VENV)/bin/kfsvd-bench
 SPEC ?= specs/quickstart.yaml
 
-.PHONY: bench test check environment clean
+.PHONY: bench test check docs environment clean
 
 bench: environment
 	@echo "== Measuring $(SPEC); what is measured already is kept"
@@ -23,6 +24,10 @@ check: environment
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+docs: environment
+	@echo "== Writing docs/reference.md"
+	$(VENV)/bin/python docs/generate.py
 
 environment: $(VENV)/.installed
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Curvature(ABC):
-    """F̂, a symmetric (d_in·d_out)² matrix that is never formed but on demand."""
+    """F̂, a symmetric (d_in·d_out)² matrix that is never formed but on demand.
+
+    Its entries are in squared nats per squared unit of a parameter, as damping is.
+    """
 
     @property
     @abstractmethod
@@ -40,7 +43,12 @@ class Curvature(ABC):
 
     @abstractmethod
     def apply(self, gradient: Tensor) -> Tensor:
-        """F̂ V of V (d_out, d_in)."""
+        """F̂ V, (d_out, d_in).
+
+        Args:
+            gradient: V (d_out, d_in).
+
+        """
 
     @abstractmethod
     def norm(self) -> Tensor:
@@ -48,13 +56,21 @@ class Curvature(ABC):
 
     @abstractmethod
     def fisher_inner(self, samples: LayerSamples) -> Tensor:
-        """⟨F, F̂⟩ with the Fisher block of `samples`, a float64 scalar."""
+        """⟨F, F̂⟩ with the Fisher block of `samples`, a float64 scalar.
+
+        Args:
+            samples: of a layer of the same shape.
+
+        """
 
     @abstractmethod
     def leading_eigenvalues(self, count: int, weights: Tensor | None = None) -> Tensor:
         """The `count` largest eigenvalues of F̂ (all if there are fewer), descending, (count,) float64.
 
-        With `weights` (count,), descending, they are found no more accurately than Σ_i w_i λ_i asks for.
+        Args:
+            count: how many, at least 1.
+            weights: (count,), descending: the eigenvalues are found no more accurately than Σ_i w_i λ_i asks for.
+
         """
 
     @abstractmethod
@@ -64,7 +80,7 @@ class Curvature(ABC):
         """A damped inverse, prepared once to be applied to many gradients; see `kfsvd.inverse`.
 
         Args:
-            damping: λ.
+            damping: λ > 0, in squared nats per squared unit of a parameter.
             rule: how λ enters: "exact", "factored" or "factored_pi".
             guard: what is done where a sum of several products is not positive definite: "floor", "absolute", "raise".
             pi: the constant π of the rule "factored".
@@ -77,7 +93,13 @@ class Curvature(ABC):
 
     @abstractmethod
     def average(self, new: Self, rho: float) -> Self:
-        """ρ F̂ + (1 − ρ) F̂_new, as far as the form of F̂ allows."""
+        """ρ F̂ + (1 − ρ) F̂_new, as far as the form of F̂ allows.
+
+        Args:
+            new: F̂_new, of the same form and shape.
+            rho: ρ, the weight of F̂ itself, in [0, 1].
+
+        """
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
@@ -86,10 +108,21 @@ class Curvature(ABC):
     @classmethod
     @abstractmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """F̂ again, of what `tensors` gave."""
+        """F̂ again, of what `tensors` gave.
+
+        Args:
+            tensors: by name, as `tensors()` names them.
+
+        """
 
     def solve(self, gradient: Tensor, damping: float, *, rule: DampingRule = "exact", guard: Guard = "floor") -> Tensor:
         """(F̂ + λI)⁻¹ V of V (d_out, d_in), λ = `damping`; see `kfsvd.inverse` for the rules and the guard.
+
+        Args:
+            gradient: V (d_out, d_in).
+            damping: λ > 0, in squared nats per squared unit of a parameter.
+            rule: how λ enters: "exact", "factored" or "factored_pi", as far as the form of F̂ takes it.
+            guard: what is done where F̂ + λI is not positive definite: "floor", "absolute" or "raise".
 
         Raises:
             ValueError: the gradient's shape does not fit, λ is not positive, or a choice is unknown.

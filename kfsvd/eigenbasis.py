@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class KroneckerEigenbasis(Curvature):
-    """F̂ = (U_in ⊗ U_out) diag(vec s) (U_in ⊗ U_out)ᵀ.
+    """F̂ = (U_in ⊗ U_out) diag(vec s) (U_in ⊗ U_out)ᵀ (George et al. 2018).
 
     Args:
         factors: the single Kronecker product A⊗B whose eigenvectors are the basis.
@@ -42,6 +42,11 @@ class KroneckerEigenbasis(Curvature):
         """The exact diagonal of the samples' Fisher block in the eigenbasis of A⊗B: s = E[(U_outᵀ G_n U_in)∘²].
 
         Of all diagonals in that basis it is the nearest to F (George et al. 2018).
+
+        Args:
+            factors: a single Kronecker product A⊗B.
+            samples: of a layer of the same shape.
+
         """
         a, b = factors.terms[0]
         basis_in, basis_out = symmetric_eigh(a)[1], symmetric_eigh(b)[1]
@@ -103,7 +108,13 @@ class KroneckerEigenbasis(Curvature):
         return type(self)(factors, basis_in, basis_out, scales)
 
     def diagonal_in(self, basis_in: Tensor, basis_out: Tensor) -> Tensor:
-        """Diag F̂ in another basis: (V_outᵀU_out)∘² s ((V_inᵀU_in)∘²)ᵀ, (d_out, d_in)."""
+        """Diag F̂ in another basis: (V_outᵀU_out)∘² s ((V_inᵀU_in)∘²)ᵀ, (d_out, d_in).
+
+        Args:
+            basis_in: V_in (d_in, d_in), orthonormal columns.
+            basis_out: V_out (d_out, d_out), likewise.
+
+        """
         turned_in, turned_out = basis_in.mT @ self.basis_in, basis_out.mT @ self.basis_out
         return turned_out.square() @ self.scales @ turned_in.square().mT
 

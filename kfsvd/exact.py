@@ -63,7 +63,12 @@ class WoodburyInverse(DampedInverse):
 
 @dataclass(frozen=True, eq=False)
 class SampledFisher(Curvature):
-    """F̂ = F: the Fisher block of the samples themselves, kept as what it is."""
+    """F̂ = F: the Fisher block of the samples themselves, kept as what it is.
+
+    Args:
+        samples: the layer's activations and sampled gradients.
+
+    """
 
     samples: LayerSamples
 
@@ -86,8 +91,10 @@ class SampledFisher(Curvature):
         return self.samples.combine(w * self.samples.project(gradient))
 
     def norm(self) -> Tensor:
-        """√(wᵀ ⟨G_n, G_n'⟩² w)."""
+        """√(wᵀ ⟨G_n, G_n'⟩² w), or from F itself where that is smaller than the Gram matrix."""
         w = self.samples.normalised_weights
+        if self.shape[0] * self.shape[1] <= len(w):
+            return self.samples.double().dense().square().sum().sqrt()
         return (w @ self.samples.gradient_gram().square() @ w).sqrt()
 
     def fisher_inner(self, samples: LayerSamples) -> Tensor:
@@ -115,7 +122,12 @@ class SampledFisher(Curvature):
         return WoodburyInverse([self.samples], damping)
 
     def average(self, new: Self, rho: float) -> Self:
-        """Not needed: the averaging `samples` merges the samples themselves."""
+        """Refused: the averaging `samples` merges the samples themselves.
+
+        Raises:
+            ValueError: always.
+
+        """
         raise ValueError("the sampled Fisher matrix averages samples, not factors: averaging='samples'")
 
     def tensors(self) -> dict[str, Tensor]:
@@ -155,10 +167,15 @@ def natural_gradient(
 ) -> dict[str, Tensor]:
     """(F + λI)⁻¹ ∇h over the layers given, F their joint Fisher matrix with its off-diagonal blocks.
 
+    By Woodbury's identity: an m×m system for m samples, whatever the number of weights.
+
     Args:
         samples: each layer's samples, of the same examples in the same order (as `kfsvd.capture` returns them).
         gradients: each layer's ∇h, (d_out, d_in), in the same dtype.
-        damping: λ.
+        damping: λ > 0, in squared nats per squared unit of a parameter.
+
+    Returns:
+        Each layer's part, (d_out, d_in).
 
     Raises:
         ValueError: the layers' samples or names do not correspond, or λ is not positive.

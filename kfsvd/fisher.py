@@ -34,12 +34,23 @@ _TAIL = 1e-6
 
 
 def norm(samples: LayerSamples) -> Tensor:
-    """‖F‖_F of the samples' Fisher block, a float64 scalar."""
+    """‖F‖_F = √(Σ_nn' w_n w_n' ⟨G_n, G_n'⟩²) of the samples' Fisher block, a float64 scalar in squared nats.
+
+    Args:
+        samples: the layer's samples.
+
+    """
     return SampledFisher(samples).norm()
 
 
 def inner(samples: LayerSamples, approximation: Curvature) -> Tensor:
-    """⟨F, F̂⟩, a float64 scalar."""
+    """⟨F, F̂⟩, the Frobenius inner product, a float64 scalar.
+
+    Args:
+        samples: the layer's samples; F is their Fisher block.
+        approximation: F̂ of a layer of the same shape.
+
+    """
     return approximation.fisher_inner(samples)
 
 
@@ -48,6 +59,10 @@ def relative_error(samples: LayerSamples, approximation: Curvature) -> float:
 
     F is the Fisher block of `samples`: those that F̂ was fitted to, for the error in batch; others, for the error held
     out. The three terms are subtracted in float64, so an error below about 1e-8 reads as any number of that size.
+
+    Args:
+        samples: the layer's samples; F is their Fisher block.
+        approximation: F̂, as `kfsvd.fit` or an optimizer's `approximations()` give it.
 
     Raises:
         ValueError: F is zero (no error is defined), or shapes do not agree.
@@ -63,10 +78,16 @@ def best_relative_error(samples: LayerSamples, rank: int, *, solver: Solver = "a
     """The smallest relative error that any sum of `rank` Kronecker products reaches on these samples.
 
     √(‖F‖² − Σ_{i≤rank} σ_i²)/‖F‖, by Eckart–Young on the rearranged block. (With several positions: of `rank`
-    products with symmetric factors; see `kfsvd.rearrangement`.)
+    products with symmetric factors.)
+
+    Args:
+        samples: the layer's samples; F is their Fisher block.
+        rank: the number of Kronecker products, at least 1.
+        solver: how the singular values σ_i of Z(F) are found: "gram", "matrix_free" or "auto"; see
+            `kfsvd.rearrangement`.
 
     Raises:
-        ValueError: F is zero, or rank < 1.
+        ValueError: F is zero, rank < 1, or no solver has that name.
 
     """
     if rank < 1:
@@ -82,6 +103,10 @@ def spectrum_error(samples: LayerSamples, approximation: Curvature) -> float:
 
     From the Gram spectrum of F and the leading eigenvalues of F̂; neither is formed. Eigenvalues of F that together
     make less than 1e-6 of ‖F‖ are left out, which changes the error's square by no more than 2e-6 ‖F̂‖/‖F‖.
+
+    Args:
+        samples: the layer's samples; F is their Fisher block.
+        approximation: F̂ of a layer of the same shape.
 
     Raises:
         ValueError: F is zero, or shapes do not agree.

@@ -61,7 +61,12 @@ class KroneckerSum(Curvature):
         return torch.stack([b @ gradient @ a.mT for a, b in self.terms]).sum(0)
 
     def inner(self, other: KroneckerSum) -> Tensor:
-        """⟨F̂, other⟩ = Σ_ij ⟨A_i, A_j⟩⟨B_i, B_j⟩, a float64 scalar."""
+        """⟨F̂, other⟩ = Σ_ij ⟨A_i, C_j⟩⟨B_i, D_j⟩, a float64 scalar.
+
+        Args:
+            other: Σ_j C_j ⊗ D_j, of the same shape.
+
+        """
         products = [
             (a.double() * c.double()).sum() * (b.double() * d.double()).sum()
             for a, b in self.terms
@@ -101,7 +106,13 @@ class KroneckerSum(Curvature):
     def inverse(
         self, damping: float, *, rule: DampingRule = "exact", guard: Guard = "floor", pi: float = 1.0
     ) -> DampedInverse:
-        """A damped inverse, prepared once to be applied to many gradients; see `kfsvd.inverse`."""
+        """A damped inverse, prepared once to be applied to many gradients; see `kfsvd.inverse`.
+
+        Raises:
+            ValueError: λ is not positive, a choice is unknown, or a factored rule meets more than two terms.
+            IndefiniteError: the damped sum is not positive definite and the guard is "raise".
+
+        """
         return damped_inverse(self.terms, damping, rule=rule, guard=guard, pi=pi)
 
     def average(self, new: Self, rho: float) -> Self:
@@ -117,7 +128,7 @@ class KroneckerSum(Curvature):
         return type(self)(tuple(terms))
 
     def tensors(self) -> dict[str, Tensor]:
-        """a0, b0, a1, b1, …."""
+        """The factors A_i as "a0", "a1", … and B_i as "b0", "b1", …."""
         return {f"{name}{i}": f for i, term in enumerate(self.terms) for name, f in zip("ab", term, strict=True)}
 
     @classmethod

@@ -156,7 +156,15 @@ def likelihood_named(name: str) -> Likelihood:
 
 
 def negative_log_likelihood(likelihood: str, outputs: Tensor, targets: Tensor) -> Tensor:
-    """−log p(targets | outputs) of every example, (batch,), in nats, summed over outputs.
+    """−log p(targets | outputs) of every example, (batch,), in nats, summed over outputs; its mean is the loss.
+
+    Bernoulli Σ_j log(1 + exp f_j) − y_j f_j; Gaussian ½ ‖y − f‖²; categorical log Σ_k exp f_k − f_y.
+
+    Args:
+        likelihood: "bernoulli", "gaussian" or "categorical".
+        outputs: f, (batch, …): logits, means, or the logits of K classes, (batch, K).
+        targets: y, of the outputs' shape and for Bernoulli in [0, 1]; for categorical class indices, (batch,), or the
+            classes' probabilities, (batch, K).
 
     Raises:
         ValueError: no likelihood has that name.

@@ -96,6 +96,10 @@ class LayerSamples:
         """⟨G_n, G'_n'⟩, (m, m') in float64, with the gradients of `other` samples (its own if not given).
 
         With one position it is (X X'ᵀ)∘(Y Y'ᵀ).
+
+        Args:
+            other: samples of a layer of the same shape.
+
         """
         mine, others = self.double(), (self if other is None else other).double()
         (a, g), (b, h) = mine.by_position, others.by_position
@@ -110,38 +114,73 @@ class LayerSamples:
         return gram
 
     def input_moment(self, coefficients: Tensor) -> Tensor:
-        """Σ_n c_n Σ_t a_nt a_ntᵀ, (d_in, d_in), in the samples' own dtype; `coefficients`: (m,)."""
+        """Σ_n c_n Σ_t a_nt a_ntᵀ, (d_in, d_in), in the samples' own dtype.
+
+        Args:
+            coefficients: c (m,).
+
+        """
         return _moment(self.activations, coefficients)
 
     def output_moment(self, coefficients: Tensor) -> Tensor:
-        """Σ_n c_n Σ_t g_nt g_ntᵀ, (d_out, d_out), in the samples' own dtype; `coefficients`: (m,)."""
+        """Σ_n c_n Σ_t g_nt g_ntᵀ, (d_out, d_out), in the samples' own dtype.
+
+        Args:
+            coefficients: c (m,).
+
+        """
         return _moment(self.gradients, coefficients)
 
     def project(self, gradient: Tensor) -> Tensor:
-        """⟨G_n, V⟩ of V (d_out, d_in) for every example, (m,)."""
+        """⟨G_n, V⟩ for every example, (m,).
+
+        Args:
+            gradient: V (d_out, d_in).
+
+        """
         a, g = self.by_position
         return ((a @ gradient.mT) * g).sum((1, 2))
 
     def combine(self, coefficients: Tensor) -> Tensor:
-        """Σ_n c_n G_n, (d_out, d_in)."""
+        """Σ_n c_n G_n, (d_out, d_in).
+
+        Args:
+            coefficients: c (m,).
+
+        """
         a, g = self.by_position
         return (g * coefficients[:, None, None]).flatten(0, 1).mT @ a.flatten(0, 1)
 
     def rearranged_product(self, outer: Tensor) -> Tensor:
-        """Z vec(V) as a matrix: Σ_n w_n G_nᵀ V G_n, (d_in, d_in), of V (d_out, d_out); see `kfsvd.rearrangement`.
+        """Z vec(V) as a matrix: Σ_n w_n G_nᵀ V G_n, (d_in, d_in); see `kfsvd.rearrangement`.
 
         With one position it is Xᵀ diag(w c) X, c_n = g_nᵀ V g_n.
+
+        Args:
+            outer: V (d_out, d_out), symmetric.
+
         """
         a, g = self.by_position
         return _sandwich(g, outer, a, self.normalised_weights)
 
     def rearranged_product_transposed(self, inner: Tensor) -> Tensor:
-        """Zᵀ vec(U) as a matrix: Σ_n w_n G_n U G_nᵀ, (d_out, d_out), of U (d_in, d_in)."""
+        """Zᵀ vec(U) as a matrix: Σ_n w_n G_n U G_nᵀ, (d_out, d_out).
+
+        Args:
+            inner: U (d_in, d_in), symmetric.
+
+        """
         a, g = self.by_position
         return _sandwich(a, inner, g, self.normalised_weights)
 
     def second_moment(self, basis_in: Tensor, basis_out: Tensor) -> Tensor:
-        """Σ_n w_n (U_outᵀ G_n U_in)∘², (d_out, d_in) in the samples' dtype: diag F in the basis U_in ⊗ U_out."""
+        """Σ_n w_n (U_outᵀ G_n U_in)∘², (d_out, d_in) in the samples' dtype: diag F in the basis U_in ⊗ U_out.
+
+        Args:
+            basis_in: U_in (d_in, d_in), orthonormal columns.
+            basis_out: U_out (d_out, d_out), likewise.
+
+        """
         rotated = LayerSamples(self.activations @ basis_in, self.gradients @ basis_out)
         w = self.normalised_weights.to(basis_in.dtype)
         a, g = rotated.by_position

@@ -29,6 +29,7 @@ APPROXIMATIONS: dict[str, type[Approximation]] = {
     "ekfac": EKFAC,
     "exact": Exact,
 }
+"""Every approximation by its name for `kfsvd.fit` and the optimizers: its class, whose fields are its options."""
 
 __all__ = ["APPROXIMATIONS", "Approximation", "approximation", "fit"]
 

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Approximation(ABC):
-    """A method that fits F̂ to a layer's Fisher block; its options are its fields."""
+    """A method that fits F̂ to a layer's Fisher block; its options are its fields.
+
+    A subclass is a frozen dataclass with a `name` and a `fit`. Registered in `kfsvd.APPROXIMATIONS`, it is known to
+    `kfsvd.fit`; without that, it can be handed to `kfsvd.NaturalGradient` as it is.
+    """
 
     name: ClassVar[str]
     """What `kfsvd.fit` and a specification call it."""
@@ -33,14 +37,31 @@ class Approximation(ABC):
 
     @abstractmethod
     def fit(self, samples: LayerSamples) -> Curvature:
-        """F̂ of the samples' Fisher block."""
+        """F̂ of the samples' Fisher block.
+
+        Args:
+            samples: the layer's activations and sampled gradients, with their weights.
+
+        """
 
     def average(self, past: Curvature, samples: LayerSamples, rho: float) -> Curvature:
-        """ρ F̂_past + (1 − ρ) F̂ of new samples, by the form's own average: factor by factor."""
+        """ρ F̂_past + (1 − ρ) F̂ of new samples, by the form's own average: factor by factor.
+
+        Args:
+            past: F̂ so far, of the form `curvature`.
+            samples: the new curvature batch.
+            rho: ρ, the weight of the past in [0, 1).
+
+        """
         return past.average(self.fit(samples), rho)
 
     def stream(self, past: Curvature, samples: LayerSamples, rho: float) -> Curvature:
         """One warm power step folded into the average, for methods made of singular pairs.
+
+        Args:
+            past: F̂ so far.
+            samples: the new curvature batch.
+            rho: ρ, the weight of the past in [0, 1).
 
         Raises:
             ValueError: the method is not made of singular pairs.

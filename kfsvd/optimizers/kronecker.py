@@ -15,14 +15,30 @@ if TYPE_CHECKING:
 
 
 class KFAC(NaturalGradient):
-    """F̂ = E[aaᵀ]⊗E[ggᵀ] (Martens & Grosse 2015). Options: those of `NaturalGradient`."""
+    """F̂ = A⊗G, A = E[Σ_t a_t a_tᵀ] (d_in, d_in), G = E[Σ_t g_t g_tᵀ]/T (d_out, d_out) over T positions.
+
+    With one position exact where a aᵀ and g gᵀ are uncorrelated (Martens & Grosse 2015; for convolutions Grosse &
+    Martens 2016).
+
+    Args:
+        model: as in `NaturalGradient`.
+        likelihood: as in `NaturalGradient`.
+        options: those of `NaturalGradient`.
+
+    Raises:
+        ValueError: as `NaturalGradient`.
+        TypeError: as `NaturalGradient`.
+
+    """
 
     def __init__(self, model: nn.Module, likelihood: str, **options: Unpack[Options]) -> None:
         super().__init__(model, likelihood, approximation=kfac.KFAC(), **options)
 
 
 class KPSVD(NaturalGradient):
-    """F̂ = the best single Kronecker product R⊗S (Koroko et al. 2022).
+    """F̂ = R⊗S, the best single Kronecker product: min ‖F − R⊗S‖_F (Koroko et al. 2022, §3.1).
+
+    R = √σ₁ mat(u₁) (d_in, d_in) and S = √σ₁ mat(v₁) (d_out, d_out) of the leading singular triple of Z(F).
 
     Args:
         model: as in `NaturalGradient`.
@@ -30,6 +46,10 @@ class KPSVD(NaturalGradient):
         rank: Kronecker products; above 2 with the damping rule "exact" alone.
         solver: "gram", "matrix_free" or "auto"; see `kfsvd.rearrangement`.
         options: those of `NaturalGradient`.
+
+    Raises:
+        ValueError: as `NaturalGradient`, or a rank below 1.
+        TypeError: as `NaturalGradient`.
 
     """
 
@@ -40,7 +60,10 @@ class KPSVD(NaturalGradient):
 
 
 class Deflation(NaturalGradient):
-    """F̂ = the best Kronecker products, one after the other (ibid.). Arguments: those of `KPSVD`."""
+    """F̂ = R⊗S + P⊗Q: the best product, then the best one for F − R⊗S (Koroko et al. 2022, §3.2).
+
+    Arguments: those of `KPSVD`.
+    """
 
     def __init__(
         self, model: nn.Module, likelihood: str, *, rank: int = 2, solver: Solver = "auto", **options: Unpack[Options]
@@ -49,7 +72,10 @@ class Deflation(NaturalGradient):
 
 
 class Lanczos(NaturalGradient):
-    """F̂ = the best Kronecker products, jointly (ibid.). Arguments: those of `KPSVD`."""
+    """F̂ = R⊗S + P⊗Q, min ‖F − R⊗S − P⊗Q‖_F jointly, by bidiagonalisation (Koroko et al. 2022, §3.3).
+
+    The same F̂ as `Deflation`'s, found in another way. Arguments: those of `KPSVD`.
+    """
 
     def __init__(
         self, model: nn.Module, likelihood: str, *, rank: int = 2, solver: Solver = "auto", **options: Unpack[Options]
@@ -58,7 +84,10 @@ class Lanczos(NaturalGradient):
 
 
 class KFACCorrected(NaturalGradient):
-    """F̂ = KFAC's product plus the best ones for what it leaves (ibid.). Arguments: those of `KPSVD`."""
+    """F̂ = A⊗G + P⊗Q: KFAC's product, and the best one for F − A⊗G (Koroko et al. 2022, §3.4).
+
+    Arguments: those of `KPSVD`.
+    """
 
     def __init__(
         self, model: nn.Module, likelihood: str, *, rank: int = 2, solver: Solver = "auto", **options: Unpack[Options]
@@ -67,14 +96,27 @@ class KFACCorrected(NaturalGradient):
 
 
 class TKFAC(NaturalGradient):
-    """F̂ = δ Φ⊗Ψ, of F's own trace (Gao et al. 2021). Options: those of `NaturalGradient`."""
+    """F̂ = δ Φ⊗Ψ, δ = E[‖a‖²‖g‖²], Φ = E[‖g‖² a aᵀ]/δ, Ψ = E[‖a‖² g gᵀ]/δ: of F's own trace (Gao et al. 2021).
+
+    Args:
+        model: as in `NaturalGradient`.
+        likelihood: as in `NaturalGradient`.
+        options: those of `NaturalGradient`.
+
+    Raises:
+        ValueError: as `NaturalGradient`.
+        TypeError: as `NaturalGradient`.
+
+    """
 
     def __init__(self, model: nn.Module, likelihood: str, **options: Unpack[Options]) -> None:
         super().__init__(model, likelihood, approximation=tkfac.TKFAC(), **options)
 
 
 class EKFAC(NaturalGradient):
-    """F̂ = the exact diagonal of F in a Kronecker eigenbasis (George et al. 2018), damped exactly.
+    """F̂ = U diag(s) Uᵀ, U = U_in ⊗ U_out, s = E[(U_outᵀ G U_in)∘²]: F's own diagonal in a Kronecker eigenbasis.
+
+    ΔW = U_out [(U_outᵀ ∇W U_in) ⊘ (s + λ)] U_inᵀ (George et al. 2018), damped exactly.
 
     Args:
         model: as in `NaturalGradient`.
@@ -82,6 +124,10 @@ class EKFAC(NaturalGradient):
         basis: the eigenvectors of KFAC's factors ("kfac", as published) or of KPSVD's ("kpsvd").
         solver: of KPSVD's fit.
         options: those of `NaturalGradient`.
+
+    Raises:
+        ValueError: as `NaturalGradient`, or no such basis.
+        TypeError: as `NaturalGradient`.
 
     """
 

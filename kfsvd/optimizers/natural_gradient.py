@@ -8,7 +8,7 @@ The model it steps on. With F the Fisher matrix of the loss h (nats per example)
 
 and steps by one of the rules
 
-    kl_clip           v ← μ v + ν Δ,  ν = min(1, √(c / Σ|∇h ∘ Δ|)): keeps the step's own KL divergence near c
+    kl_clip           v ← μ v + ν Δ,  ν = min(1, √(c / Σ_l |⟨∇h_l, Δ_l⟩|)): keeps the step's own KL divergence near c
     quadratic_model   v ← α Δ + μ v,  α and μ from the quadratic model with the exact F (kfsvd.optimizers.quadratic)
     none              v ← μ v + Δ
     θ ← (1 − η w) θ − η v             learning rate η, decoupled weight decay w

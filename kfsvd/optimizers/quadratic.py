@@ -12,6 +12,7 @@ Over the plane δ = −(α Δ + μ v) of the preconditioned gradient Δ and the 
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -98,7 +99,9 @@ class QuadraticModel:
                     result: Tensor = functional_call(self.model, state, self.call.arguments, dict(self.call.keywords))
                     return result
 
-                with traceless(self.model):
+                with traceless(self.model), warnings.catch_warnings():
+                    # torch's own: its forward-mode rules are still compiled with torch.jit.script
+                    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
                     outputs, tangent, *_ = jvp(outputs_at, (moved,), (dict(direction),))
                 tangents.append(tangent)
         return outputs.detach(), tangents

@@ -6,7 +6,7 @@ Two solvers hold it in different coordinates:
 
 `gram`         in coefficients of the samples, through their Gram matrices: exact, O(m³) whatever the layer's width.
 `matrix_free`  in matrices of the layer's own width, through Z vec(V) = Σ w_n G_nᵀ V G_n: O(m d²) an iteration,
-               iterated to a relative residual (see `Tolerance` there), whatever the number of samples.
+               iterated to a relative residual (`TOLERANCE` there), whatever the number of samples.
 `auto`         whichever of the two needs fewer operations.
 """
 

@@ -152,15 +152,15 @@ def test_a_deep_linear_network_with_squared_error_is_kronecker_in_expectation() 
     """KFAC is exact there: g does not depend on a, so that the error falls with the number of sampled labels."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 4)).double()
-    inputs = torch.randn(500, 4, dtype=torch.float64)
+    inputs = torch.randn(300, 4, dtype=torch.float64)
     errors = []
-    for labels in (1, 100):
+    for labels in (1, 40):
         samples = capture(model, [inputs], "gaussian", torch.Generator().manual_seed(1), fisher_samples=labels)
         errors.append([relative_error(s, fit("kfac", s)) for s in samples.values()])
     exact = capture(model, [inputs], "gaussian", torch.Generator(), fisher="exact")
     for name, samples in exact.items():
         assert relative_error(samples, fit("kfac", samples)) < 1e-7, name
-    assert all(many < one / 4 for one, many in zip(*errors, strict=True))
+    assert all(many < one / 3 for one, many in zip(*errors, strict=True))
 
 
 def test_layers_that_do_not_correspond_are_refused() -> None:
@@ -169,7 +169,7 @@ def test_layers_that_do_not_correspond_are_refused() -> None:
         natural_gradient(layers, gradients_of(layers), 0.1)
     with pytest.raises(ValueError, match="must be of the same layers"):
         natural_gradient(layers, {"first": torch.ones(3, 4)}, 0.1)
-    with pytest.raises(ValueError, match="differ in layers"):
+    with pytest.raises(ValueError, match="must be of the same layers"):
         network_error(layers, {"first": fit("kfac", layers["first"])})
     with pytest.raises(ValueError, match="damping must be positive"):
         natural_gradient(layers, gradients_of(layers), 0.0)

@@ -1,0 +1,103 @@
+"""The reference is that of the sources, every public name says what it takes, and the guide's code runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kfsvd
+from kfsvd.optimizers.natural_gradient import Options
+
+ROOT = Path(__file__).parents[1]
+GUIDE = (ROOT / "docs" / "guide.md").read_text()
+
+_spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+assert _spec
+assert _spec.loader
+generate = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(generate)
+
+NAMES = {name: value for names in generate.public_names().values() for name, value in names.items()}
+CALLABLES = {
+    **{(name, ""): (value, None) for name, value in NAMES.items() if callable(value)},
+    **{
+        (name, member): (value, cls)
+        for name, cls in NAMES.items()
+        if inspect.isclass(cls)
+        for member, value in generate.members(cls).items()
+    },
+}
+"""(public name, method or "") → (function, the class that it is a method of)."""
+
+
+def test_the_reference_is_up_to_date() -> None:
+    assert generate.PAGE.read_text() == generate.reference(), "docs/reference.md is stale: run `make docs`"
+
+
+def test_the_reference_says_nothing_of_the_machine() -> None:
+    assert not re.search(rf"0x[0-9a-f]{{6}}|{re.escape(str(ROOT))}|{re.escape(sys.prefix)}", generate.reference())
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    assert set(NAMES) >= set(kfsvd.__all__)
+    for name in NAMES:
+        assert f"\n### {name}\n" in generate.reference()
+
+
+@pytest.mark.parametrize(("name", "member"), CALLABLES, ids=[".".join(filter(None, key)) for key in CALLABLES])
+def test_every_public_callable_says_what_it_is_and_what_it_takes(name: str, member: str) -> None:
+    function, owner = CALLABLES[name, member]
+    assert generate.parsed(function.__doc__).text, "no docstring"
+    if isinstance(function, property) or (inspect.isclass(function) and issubclass(function, BaseException)):
+        return
+    documented = set(generate.arguments_of(function, owner)[0])
+    for referred in re.findall(r"(?:those of|as in) `(\w+)`", function.__doc__ if owner is None else ""):
+        documented |= set(generate.arguments_of(NAMES[referred])[0])
+    missing = [p.name for p in generate.parameters(function) if p.name not in documented]
+    if "options" in missing and set(Options.__annotations__) <= documented:
+        missing.remove("options")
+    assert not missing
+
+
+def test_all_shared_options_are_documented() -> None:
+    documented = generate.arguments_of(kfsvd.NaturalGradient)[0]
+    assert set(Options.__annotations__) <= set(documented)
+
+
+def test_constants_say_what_they_are() -> None:
+    for name, value in NAMES.items():
+        if not callable(value):
+            assert name in generate.attributes(sys.modules["kfsvd.approximations"])
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL))
+def test_the_python_in_the_guide_runs(block: str, tmp_path: Path) -> None:
+    warnings = ["-W", "error"]
+    subprocess.run([sys.executable, *warnings, "-c", block], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize("page", ["guide.md", "reference.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    headings = {generate.anchor(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        path, _, anchor = target.partition("#")
+        assert target.startswith("https://") or (ROOT / "docs" / path).exists(), target
+        assert path or anchor in headings, target
+
+
+def test_the_figures_in_the_guide_are_those_of_the_committed_report() -> None:
+    report = (ROOT / "reports" / "quickstart" / "README.md").read_text()
+    quoted = re.findall(r"^\| `(\w+)` .*\| ([\d., ]+) \|$", GUIDE, re.MULTILINE)
+    assert quoted
+    for method, ratios in quoted:
+        times = re.findall(rf"^\| {method.lower()} +\| +[\d.]+ [mµ]s +\| +([\d.]+) \|", report, re.MULTILINE)
+        assert ratios == ", ".join(times)
+    for method, error in re.findall(r"(\.\d{3}) for\s(KFAC|KPSVD)", GUIDE):
+        assert re.search(rf"^\| {error.lower()} .*\| +0{method} \|", report, re.MULTILINE), error
