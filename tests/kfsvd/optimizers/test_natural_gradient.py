@@ -130,6 +130,62 @@ def test_every_method_trains(name: str) -> None:
     assert reached < backward(sgd_model, inputs) < start
 
 
+class ConvNet(nn.Module):
+    """Two convolutions, and a linear layer that is used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 3, 3, stride=2, padding=1), nn.Conv2d(3, 2, 2, bias=False)
+        self.twice, self.out = nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        hidden = torch.relu(self.second(torch.relu(self.first(images)))).flatten(1)
+        return self.out(torch.tanh(self.twice(torch.tanh(self.twice(hidden)))))
+
+
+@pytest.mark.parametrize("step_rule", ["kl_clip", "quadratic_model"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_method_trains_convolutions_and_shared_layers(name: str, step_rule: str) -> None:
+    torch.manual_seed(0)
+    model = ConvNet()
+    images = torch.randn(48, 1, 6, 6)
+    labels = images.reshape(48, 3, 12).sum(2).argmax(1)  # the brightest third
+    optimizer = OPTIMIZERS[name](
+        model,
+        "categorical",
+        step_rule=step_rule,
+        damping=0.3,
+        kl_clip=0.1,  # type: ignore[arg-type]
+    )
+    assert list(optimizer.layers()) == ["first", "second", "twice", "out"]
+
+    def loss() -> torch.Tensor:
+        model.zero_grad()
+        return negative_log_likelihood("categorical", model(images), labels).mean()
+
+    start = loss().item()
+    for _ in range(30):
+        loss().backward()
+        optimizer.step()
+    assert loss().item() < 0.8 * start
+
+
+def test_the_exact_optimizer_solves_with_the_whole_networks_fisher() -> None:
+    model = network()
+    optimizer = build("exact", model, lr=0.3, damping=0.2, step_rule="none", momentum=0.0)
+    backward(model)
+    before = [p.detach().clone() for p in model.parameters()]
+    gradients = {
+        n: torch.cat([model.get_submodule(n).weight.grad, model.get_submodule(n).bias.grad[:, None]], 1)
+        for n in ("0", "2")
+    }
+    optimizer.step()
+    steps = kfsvd.natural_gradient(optimizer.samples(), gradients, 0.2)
+    expected = [steps["0"][:, :-1], steps["0"][:, -1], steps["2"][:, :-1], steps["2"][:, -1]]
+    for p, b, step in zip(model.parameters(), before, expected, strict=True):
+        torch.testing.assert_close(p, b - 0.3 * step, rtol=1e-10, atol=1e-13)
+
+
 def test_factors_are_averaged_with_the_published_weights() -> None:
     model = network()
     optimizer = build("kfac", model, refresh_every=1, decay=0.5)
