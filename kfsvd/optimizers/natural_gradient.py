@@ -22,6 +22,7 @@ from __future__ import annotations
 import sys
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 import torch
@@ -320,6 +321,7 @@ class NaturalGradient(Optimizer):
             for name, layer in self._layers.items()
         }
         own = {
+            "approximation": self.approximation.name,
             "iteration": self._iteration,
             "inverse_damping": self._inverse_damping,
             "cpu_generator": self._cpu_generator.get_state(),
@@ -338,7 +340,10 @@ class NaturalGradient(Optimizer):
         own = state_dict.get("natural_gradient")
         if own is None or own["layers"].keys() != self._layers.keys():
             raise ValueError("the state is not one of a natural-gradient optimizer on the same layers")
-        super().load_state_dict({name: value for name, value in state_dict.items() if name != "natural_gradient"})
+        if own["approximation"] != self.approximation.name:
+            raise ValueError(f"a state of {own['approximation']} cannot be loaded into {self.approximation.name}")
+        torchs = {name: value for name, value in state_dict.items() if name != "natural_gradient"}
+        super().load_state_dict(deepcopy(torchs))  # torch keeps tensors of the dict, and would step on them
         self._iteration, self._inverse_damping = own["iteration"], own["inverse_damping"]
         self._cpu_generator.set_state(own["cpu_generator"].cpu())
         self._device_generator.set_state(own["device_generator"].cpu())

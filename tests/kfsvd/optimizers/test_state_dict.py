@@ -1,0 +1,98 @@
+"""Training goes on from a checkpoint bit for bit."""
+
+from __future__ import annotations
+
+import copy
+import io
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from kfsvd.optimizers import OPTIMIZERS
+from tests.kfsvd.optimizers.loops import AVERAGINGS, equal, make, network, train
+
+# Statistics and inverses are out of step, so that the inverse in use is of an older curvature than the present one.
+OUT_OF_STEP = {"statistics_every": 2, "inverse_every": 3, "curvature_batch": 0.5, "decay": 0.8}
+
+
+def saved(state: Any) -> Any:
+    """The state through a file that holds nothing but tensors and plain data."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def assert_continues(name: str, **options: Any) -> None:
+    model, restored = network(norm=True), network(norm=True)
+    optimizer = make(name, model, **options)
+    train(model, optimizer, 6, start=0)
+    train(model, optimizer, 1, start=6)
+    state = saved({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+    untouched = copy.deepcopy(state)
+    fresh = make(name, restored, **{**options, "seed": 99})
+    restored.load_state_dict(state["model"])
+    fresh.load_state_dict(state["optimizer"])
+    assert equal(model, restored)
+    train(model, optimizer, 7, start=7)
+    train(restored, fresh, 7, start=7)
+    assert equal(model, restored), "the checkpoint does not continue bit for bit"
+    assert fresh.param_groups[0]["damping"] == optimizer.param_groups[0]["damping"]
+    assert_same(state["optimizer"], untouched["optimizer"])
+
+
+def assert_same(left: Any, right: Any) -> None:
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right), "a loaded state is changed by the steps that follow"
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert_same(left[key], right[key])
+    elif isinstance(left, list | tuple):
+        for a, b in zip(left, right, strict=True):
+            assert_same(a, b)
+    else:
+        assert left == right
+
+
+@pytest.mark.parametrize(("name", "averaging"), AVERAGINGS)
+def test_a_checkpoint_continues_bit_for_bit(name: str, averaging: str) -> None:
+    options = {**OUT_OF_STEP, "averaging": averaging}
+    assert_continues(name, **options)
+
+
+@pytest.mark.parametrize("name", ["kfac", "ekfac", "exact"])
+def test_the_quadratic_model_continues_with_its_damping_and_momentum(name: str) -> None:
+    assert_continues(name, **OUT_OF_STEP, step_rule="quadratic_model", damping=0.5)
+
+
+def test_a_state_before_the_first_step_can_be_loaded() -> None:
+    model, other = network(), network()
+    optimizer, fresh = make("kpsvd", model), make("kpsvd", other, seed=3)
+    fresh.load_state_dict(saved(optimizer.state_dict()))
+    train(model, optimizer, 3)
+    train(other, fresh, 3)
+    assert equal(model, other)
+
+
+def test_a_state_of_something_else_is_refused() -> None:
+    model = network()
+    optimizer = make("kfac", model)
+    adam = torch.optim.Adam(model.parameters())
+    with pytest.raises(ValueError, match="not one of a natural-gradient optimizer on the same layers"):
+        optimizer.load_state_dict(adam.state_dict())
+    other = make("kfac", nn.Sequential(nn.Linear(6, 6)))
+    with pytest.raises(ValueError, match="not one of a natural-gradient optimizer on the same layers"):
+        optimizer.load_state_dict(other.state_dict())
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_state_of_another_approximation_is_refused(name: str) -> None:
+    model = network()
+    other = "ekfac" if name != "ekfac" else "kfac"
+    optimizer, source = make(name, model), make(other, network())
+    train(source.model, source, 1)
+    with pytest.raises(ValueError, match=f"a state of {other} cannot be loaded into {name}"):
+        optimizer.load_state_dict(source.state_dict())
