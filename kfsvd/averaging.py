@@ -46,10 +46,15 @@ class RunningCurvature:
                 f"{approximation.name} takes averaging {' or '.join(approximation.averagings)}; got {averaging!r}"
             )
         self.approximation, self.averaging, self.decay = approximation, averaging, decay
-        self.refreshes = 0
         self.curvature: Curvature | None = None
         self.samples: LayerSamples | None = None
         """The last curvature batch."""
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew."""
+        self.refreshes = 0
+        self.curvature = self.samples = None
         self._window: list[LayerSamples] = []  # newest last
 
     def refresh(self, samples: LayerSamples) -> None:

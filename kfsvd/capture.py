@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
@@ -82,7 +82,7 @@ def capture(
     for name, layer in layers.items():
         if reason := why_unsupported(layer, model):
             raise ValueError(f"layer {name!r} is not supported: {reason}")
-    model = getattr(model, "_orig_mod", model)  # hooks reach the layers of a compiled model in its original alone
+    model = original(model)
     activations: dict[str, list[Tensor]] = {name: [] for name in layers}
     outputs: dict[str, list[Tensor]] = {name: [] for name in layers}
 
@@ -158,13 +158,22 @@ def _device(model: nn.Module) -> str:
     return next(model.parameters()).device.type
 
 
+def original(model: nn.Module) -> nn.Module:
+    """The module that a compiled model was made of; a plain one is its own original."""
+    module: nn.Module = getattr(model, "_orig_mod", model)
+    return module
+
+
 @contextmanager
 def traceless(model: nn.Module) -> Iterator[None]:
-    """Run a model inside without its hooks; restore hooks, buffers and random number generators on the way out."""
+    """Run a model inside without its hooks; restore hooks, buffers and random number generators on the way out.
+
+    A compiled model runs eagerly inside: its graph would not know of hooks that came after it.
+    """
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     hooks = [(module, {name: getattr(module, name) for name in _HOOKS}) for module in model.modules()]
     devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices), _eager():
         for module, kept in hooks:
             for name in kept:
                 setattr(module, name, OrderedDict())
@@ -177,3 +186,10 @@ def traceless(model: nn.Module) -> Iterator[None]:
             with torch.no_grad():
                 for buffer, value in buffers:
                     buffer.copy_(value)
+
+
+def _eager() -> AbstractContextManager[object]:
+    if not hasattr(torch.compiler, "set_stance"):  # torch before 2.6
+        return nullcontext()
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance

@@ -52,14 +52,16 @@ class ExactNaturalGradient(NaturalGradient):
         if self.blocks == "layers":
             super()._prepare_inverses()
             return
-        fishers = [layer.inverted for layer in self._layers.values()]
-        samples = [fisher.samples for fisher in fishers if isinstance(fisher, SampledFisher)]
-        self._joint = WoodburyInverse(samples, self._inverse_damping)
+        fishers = {id(layer): layer.inverted for layer in self._layers.values()}
+        samples = {key: fisher.samples for key, fisher in fishers.items() if isinstance(fisher, SampledFisher)}
+        self._joint = WoodburyInverse(list(samples.values()), self._inverse_damping) if samples else None
+        self._joined = [layer for layer in self._layers.values() if id(layer) in samples]
 
     def _preconditioned(self, layers: Sequence[_Layer], gradients: Sequence[Tensor]) -> list[Tensor]:
         if self._joint is None:
             return super()._preconditioned(layers, gradients)
-        by_layer = {id(layer): gradient for layer, gradient in zip(layers, gradients, strict=True)}
-        everything = list(self._layers.values())
-        joint = self._joint.joint([by_layer.get(id(layer), layer.gradient()) for layer in everything])
-        return [step for layer, step in zip(everything, joint, strict=True) if id(layer) in by_layer]
+        given = {id(layer): gradient for layer, gradient in zip(layers, gradients, strict=True)}
+        zeros = {id(la): gradients[0].new_zeros(la.inverted.shape) for la in self._joined if la.inverted is not None}
+        joint = self._joint.joint([{**zeros, **given}[id(layer)] for layer in self._joined])
+        steps = {id(layer): step for layer, step in zip(self._joined, joint, strict=True)}
+        return [steps[id(layer)] for layer in layers]

@@ -31,9 +31,16 @@ from torch.optim import Optimizer
 
 from kfsvd.approximations import Approximation, approximation
 from kfsvd.averaging import Averaging, RunningCurvature
-from kfsvd.capture import FisherType, capture
+from kfsvd.capture import FisherType, capture, original
 from kfsvd.inverse import DampedInverse, DampingRule, Guard
-from kfsvd.layers import as_matrix, as_parameters, supported_layers, trained_parameters, why_unsupported
+from kfsvd.layers import (
+    as_matrix,
+    as_parameters,
+    has_trained_bias,
+    supported_layers,
+    trained_parameters,
+    why_unsupported,
+)
 from kfsvd.likelihoods import likelihood_named
 from kfsvd.optimizers.fallback import adam_step
 from kfsvd.optimizers.observer import Observer
@@ -81,6 +88,7 @@ class _Layer:
 
     def __init__(self, module: SupportedModule, running: RunningCurvature) -> None:
         self.module, self.running = module, running
+        self.with_bias = has_trained_bias(module)
         self.inverted: Curvature | None = None  # what `inverse` was prepared of
         self.inverse: DampedInverse | None = None
         self.momentum: Tensor | None = None
@@ -91,8 +99,13 @@ class _Layer:
 
     @property
     def active(self) -> bool:
-        """Whether a gradient has arrived; without one a layer stands still, as in torch's own optimizers."""
-        return any(p.grad is not None for p in self.parameters)
+        """Whether a gradient has arrived and an inverse is at hand; without, a layer stands still."""
+        return self.inverted is not None and any(p.grad is not None for p in self.parameters)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether its weight has been frozen since the optimizer was made."""
+        return not self.module.weight.requires_grad
 
     def gradient(self) -> Tensor:
         """[∇W ∇b], (d_out, d_in)."""
@@ -205,7 +218,7 @@ class NaturalGradient(Optimizer):
         _choose("guard", guard, get_args(Guard))
         _choose("fisher", fisher, get_args(FisherType))
         _choose("step_rule", step_rule, get_args(StepRule))
-        layers = supported_layers(model)
+        layers = supported_layers(original(model))
         if not layers:
             raise ValueError("the model has no Linear or Conv2d layer that is supported: nothing to precondition")
         self._layers = {
@@ -274,7 +287,8 @@ class NaturalGradient(Optimizer):
             closure: recomputes the loss and its gradients, as in `torch.optim.Optimizer.step`.
 
         Raises:
-            RuntimeError: a refresh is due and the model has not been called in training mode; or after `detach`.
+            RuntimeError: a refresh is due and the model has not been called in training mode; a bias was frozen; or
+                after `detach`.
             FloatingPointError: gradients or outputs that are not finite; the weights are left as they are.
             IndefiniteError: the guard is "raise" and a damped sum is not positive definite.
 
@@ -285,6 +299,7 @@ class NaturalGradient(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self._check_biases()
         if self._iteration % self.statistics_every == 0:
             with self.phase("curvature"):
                 self._refresh_statistics()
@@ -368,13 +383,13 @@ class NaturalGradient(Optimizer):
         """The parameter groups, and the names of what the fallback updates."""
         preconditioned = [p for layer in self._layers.values() for p in layer.parameters]
         known = {id(p) for p in preconditioned}
-        others = {n: p for n, p in self.model.named_parameters() if p.requires_grad and id(p) not in known}
+        others = {n: p for n, p in original(self.model).named_parameters() if p.requires_grad and id(p) not in known}
         groups: list[dict[str, Any]] = [{"params": preconditioned, "lr": lr}]
         if others:
-            modules = dict(self.model.named_modules())
+            modules = dict(original(self.model).named_modules())
             reasons: dict[str, list[str]] = {}
             for n in others:
-                reason = why_unsupported(modules[n.rpartition(".")[0]], self.model)
+                reason = why_unsupported(modules[n.rpartition(".")[0]], original(self.model))
                 reasons.setdefault(reason or "not a weight or bias of its layer", []).append(n)
             listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
             warnings.warn(
@@ -384,7 +399,21 @@ class NaturalGradient(Optimizer):
             groups.append({"params": list(others.values()), "lr": fallback_lr})
         return groups, tuple(others)
 
+    def _check_biases(self) -> None:
+        for name, layer in self._layers.items():
+            if has_trained_bias(layer.module) != layer.with_bias and not layer.frozen:
+                raise RuntimeError(
+                    f"the bias of layer {name!r} was frozen or released since the optimizer was made, which changes "
+                    "the size of its curvature: make a new optimizer"
+                )
+
     def _refresh_statistics(self) -> None:
+        layers = {name: layer for name, layer in self._layers.items() if not layer.frozen}
+        for layer in self._layers.values():
+            if layer.frozen:
+                layer.running.forget()
+        if not layers:
+            return
         call = self._observer.call
         n = len(call)
         share = self.curvature_batch * n if self.curvature_batch <= 1 else self.curvature_batch
@@ -394,13 +423,13 @@ class NaturalGradient(Optimizer):
             call.arguments,
             self.likelihood,
             self._device_generator,
-            self.layers(),
+            {name: layer.module for name, layer in layers.items()},
             keywords=call.keywords,
             fisher=self.fisher,
             fisher_samples=self.fisher_samples,
             targets=call.targets,
         )
-        for name, layer in self._layers.items():
+        for name, layer in layers.items():
             layer.running.refresh(taken[name])
 
     def _refresh_inverses(self) -> None:
@@ -411,10 +440,10 @@ class NaturalGradient(Optimizer):
 
     def _prepare_inverses(self) -> None:
         for layer in self._layers.values():
-            assert layer.inverted is not None, "statistics are refreshed first, at iteration 0"
-            layer.inverse = layer.inverted.inverse(
-                self._inverse_damping, rule=self.damping_rule, guard=self.guard, pi=self.damping_pi
-            )
+            if layer.inverted is not None:
+                layer.inverse = layer.inverted.inverse(
+                    self._inverse_damping, rule=self.damping_rule, guard=self.guard, pi=self.damping_pi
+                )
 
     def _preconditioned(self, layers: Sequence[_Layer], gradients: Sequence[Tensor]) -> list[Tensor]:
         """(F̂ + λI)⁻¹ ∇h of some layers."""
@@ -453,7 +482,7 @@ class NaturalGradient(Optimizer):
     def _quadratic_step(self, layers: list[_Layer], gradients: list[Tensor], steps: list[Tensor]) -> None:
         """V ← α Δ + μ v at the least point of the quadratic model; every few steps λ by how well it predicted."""
         group = self.param_groups[0]
-        model = QuadraticModel(_original(self.model), likelihood_named(self.likelihood), self._observer.call)
+        model = QuadraticModel(original(self.model), likelihood_named(self.likelihood), self._observer.call)
         names = self._parameter_names(layers)
         directions = [_by_name(names, layers, steps)]
         if group["momentum"] and all(layer.momentum is not None for layer in layers):
@@ -478,7 +507,7 @@ class NaturalGradient(Optimizer):
         layer.add(layer.momentum, -group["lr"])
 
     def _parameter_names(self, layers: Sequence[_Layer]) -> list[list[str]]:
-        names = {id(p): name for name, p in _original(self.model).named_parameters()}
+        names = {id(p): name for name, p in original(self.model).named_parameters()}
         return [[names[id(p)] for p in layer.parameters] for layer in layers]
 
 
@@ -488,12 +517,6 @@ def _no_phase(_name: str) -> AbstractContextManager[object]:
 
 def _approximation(choice: str | Approximation) -> Approximation:
     return choice if isinstance(choice, Approximation) else approximation(choice)
-
-
-def _original(model: nn.Module) -> nn.Module:
-    """The module that a compiled model was made of."""
-    original: nn.Module = getattr(model, "_orig_mod", model)
-    return original
 
 
 def _by_name(names: list[list[str]], layers: Sequence[_Layer], matrices: Sequence[Tensor]) -> dict[str, Tensor]:
