@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import torch
+
 from kfsvd.samples import LayerSamples, merged
 
 if TYPE_CHECKING:
@@ -58,28 +60,38 @@ class RunningCurvature:
         self._window: list[LayerSamples] = []  # newest last
 
     def refresh(self, samples: LayerSamples) -> None:
-        """Take a new curvature batch into the average."""
-        self.refreshes += 1
-        self.samples = samples
-        rho = min(1 - 1 / self.refreshes, self.decay)
-        if self.averaging == "samples":
-            self.curvature = self.approximation.fit(self._windowed(samples))
-        elif self.curvature is None:
-            self.curvature = self.approximation.fit(samples)
-        elif self.averaging == "factors":
-            self.curvature = self.approximation.average(self.curvature, samples, rho)
-        else:
-            self.curvature = self.approximation.stream(self.curvature, samples, rho)
+        """Take a new curvature batch into the average.
 
-    def _windowed(self, samples: LayerSamples) -> LayerSamples:
-        """The window's samples with weights ∝ decay^age; all alike in the limit of a decay of 1."""
-        kept = max(1, WINDOW // len(samples)) if self.decay > 0 else 1
-        self._window = [*self._window, samples][-kept:]
-        if len(self._window) == 1:
-            return samples
-        ages = range(len(self._window) - 1, -1, -1)
+        Raises:
+            FloatingPointError: the new average is not finite; the old one stays.
+
+        """
+        window = self._window
+        rho = min(1 - 1 / (self.refreshes + 1), self.decay)
+        if self.averaging == "samples":
+            kept = max(1, WINDOW // len(samples)) if self.decay > 0 else 1
+            window = [*window, samples][-kept:]
+            curvature = self.approximation.fit(self._pooled(window))
+        elif self.curvature is None:
+            curvature = self.approximation.fit(samples)
+        elif self.averaging == "factors":
+            curvature = self.approximation.average(self.curvature, samples, rho)
+        else:
+            curvature = self.approximation.stream(self.curvature, samples, rho)
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in curvature.tensors().values()):
+            raise FloatingPointError(
+                "the curvature of a layer is not finite: activations or gradients are out of range"
+            )
+        self.refreshes += 1
+        self.curvature, self.samples, self._window = curvature, samples, window
+
+    def _pooled(self, window: list[LayerSamples]) -> LayerSamples:
+        """The window's samples with weights ∝ decay^age."""
+        if len(window) == 1:
+            return window[0]
+        ages = range(len(window) - 1, -1, -1)
         total = sum(self.decay**age for age in ages)
-        return merged(self._window, [self.decay**age / total for age in ages])
+        return merged(window, [self.decay**age / total for age in ages])
 
     def state(self) -> dict[str, Any]:
         """Everything that the average goes on from, as plain tensors and numbers."""

@@ -255,6 +255,8 @@ def symmetric_eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
     else:
         failed = not torch.isfinite(vectors).all()
     if failed:
+        if not torch.isfinite(matrix).all():
+            raise FloatingPointError("a curvature factor is not finite: activations or gradients are out of range")
         values, vectors = torch.linalg.eigh(matrix.double())
     return values.to(matrix.dtype), _without_subnormals(vectors.to(matrix.dtype))
 
