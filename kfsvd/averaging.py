@@ -18,6 +18,8 @@ import torch
 from kfsvd.samples import LayerSamples, merged
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from kfsvd.approximations import Approximation
     from kfsvd.curvature import Curvature
 
@@ -63,9 +65,10 @@ class RunningCurvature:
         """Take a new curvature batch into the average.
 
         Raises:
-            FloatingPointError: the new average is not finite; the old one stays.
+            FloatingPointError: the samples or the new average are not finite; the old one stays.
 
         """
+        _require_finite(samples.activations, samples.gradients)
         window = self._window
         rho = min(1 - 1 / (self.refreshes + 1), self.decay)
         if self.averaging == "samples":
@@ -78,10 +81,7 @@ class RunningCurvature:
             curvature = self.approximation.average(self.curvature, samples, rho)
         else:
             curvature = self.approximation.stream(self.curvature, samples, rho)
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in curvature.tensors().values()):
-            raise FloatingPointError(
-                "the curvature of a layer is not finite: activations or gradients are out of range"
-            )
+        _require_finite(*curvature.tensors().values())
         self.refreshes += 1
         self.curvature, self.samples, self._window = curvature, samples, window
 
@@ -110,3 +110,8 @@ class RunningCurvature:
         self.curvature = None if tensors is None else self.approximation.curvature.from_tensors(tensors)
         self._window = [LayerSamples(**samples) for samples in state["window"]]
         self.samples = self._window[-1] if self._window else None
+
+
+def _require_finite(*tensors: Tensor) -> None:
+    if not torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all():
+        raise FloatingPointError("the curvature of a layer is not finite: activations or gradients are out of range")

@@ -92,16 +92,6 @@ class Curvature(ABC):
         """
 
     @abstractmethod
-    def average(self, new: Self, rho: float) -> Self:
-        """ρ F̂ + (1 − ρ) F̂_new, as far as the form of F̂ allows.
-
-        Args:
-            new: F̂_new, of the same form and shape.
-            rho: ρ, the weight of F̂ itself, in [0, 1].
-
-        """
-
-    @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """All that F̂ consists of, for checkpoints."""
 

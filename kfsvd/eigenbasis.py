@@ -99,14 +99,6 @@ class KroneckerEigenbasis(Curvature):
             raise ValueError(f"a diagonal in an eigenbasis takes the damping rule 'exact' alone; got {rule!r}")
         return SpectralInverse(self.basis_in, self.basis_out, self.scales + damping)
 
-    def average(self, new: Self, rho: float) -> Self:
-        """The diagonal of ρ F̂ + (1 − ρ) F̂_new in the eigenbasis of the averaged factors."""
-        factors = self.factors.average(new.factors, rho)
-        a, b = factors.terms[0]
-        basis_in, basis_out = symmetric_eigh(a)[1], symmetric_eigh(b)[1]
-        scales = self.diagonal_in(basis_in, basis_out).lerp(new.diagonal_in(basis_in, basis_out), 1 - rho)
-        return type(self)(factors, basis_in, basis_out, scales)
-
     def diagonal_in(self, basis_in: Tensor, basis_out: Tensor) -> Tensor:
         """Diag F̂ in another basis: (V_outᵀU_out)∘² s ((V_inᵀU_in)∘²)ᵀ, (d_out, d_in).
 

@@ -121,15 +121,6 @@ class SampledFisher(Curvature):
             raise ValueError(f"the sampled Fisher matrix takes the damping rule 'exact' alone; got {rule!r}")
         return WoodburyInverse([self.samples], damping)
 
-    def average(self, new: Self, rho: float) -> Self:
-        """Refused: the averaging `samples` merges the samples themselves.
-
-        Raises:
-            ValueError: always.
-
-        """
-        raise ValueError("the sampled Fisher matrix averages samples, not factors: averaging='samples'")
-
     def tensors(self) -> dict[str, Tensor]:
         """Activations, gradients and weights."""
         s = self.samples

@@ -45,15 +45,21 @@ class Approximation(ABC):
         """
 
     def average(self, past: Curvature, samples: LayerSamples, rho: float) -> Curvature:
-        """ρ F̂_past + (1 − ρ) F̂ of new samples, by the form's own average: factor by factor.
+        """ρ F̂_past + (1 − ρ) F̂ of new samples, factor by factor; a method of another form says how by itself.
 
         Args:
             past: F̂ so far, of the form `curvature`.
             samples: the new curvature batch.
             rho: ρ, the weight of the past in [0, 1).
 
+        Raises:
+            TypeError: its F̂ is no sum of Kronecker products, and it does not say how that is averaged.
+
         """
-        return past.average(self.fit(samples), rho)
+        new = self.fit(samples)
+        if isinstance(past, KroneckerSum) and isinstance(new, KroneckerSum):
+            return past.average(new, rho)
+        raise TypeError(f"{type(self).__name__} must define how its {type(new).__name__} is averaged")
 
     def stream(self, past: Curvature, samples: LayerSamples, rho: float) -> Curvature:
         """One warm power step folded into the average, for methods made of singular pairs.
