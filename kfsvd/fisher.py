@@ -102,7 +102,8 @@ def spectrum_error(samples: LayerSamples, approximation: Curvature) -> float:
     """‖σ(F) − σ(F̂)‖₂ / ‖σ(F)‖₂ with both spectra sorted descending: Error 2 of Koroko et al. 2022.
 
     From the Gram spectrum of F and the leading eigenvalues of F̂; neither is formed. Eigenvalues of F that together
-    make less than 1e-6 of ‖F‖ are left out, which changes the error's square by no more than 2e-6 ‖F̂‖/‖F‖.
+    make less than 1e-6 of ‖F‖ are left out, which changes the error's square by no more than 2e-6 ‖F̂‖/‖F‖. A sum of
+    several products has no closed form: its eigenvalues are iterated for, which takes seconds on wide layers.
 
     Args:
         samples: the layer's samples; F is their Fisher block.

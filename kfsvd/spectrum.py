@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 _DENSE = 2048
 """Dimension up to which the operator is formed and decomposed."""
+_BLOCK = 16
+"""Vectors of a block: the fewer, the smaller the space that suffices; the more, the better the products."""
+_CHECKED = 4
+"""Blocks between two looks at the eigenvalues."""
 
 
 def leading_eigenvalues(
@@ -48,7 +52,7 @@ def leading_eigenvalues(
         matrix = image_of(torch.eye(dimension, dtype=like.dtype, device=like.device))
         return _descending(matrix)[:count]
     generator = torch.Generator().manual_seed(count)
-    width = max(8, count // 2)
+    width = _BLOCK
     block = torch.randn(width, dimension, generator=generator, dtype=like.dtype).to(like.device)
     basis, projected = like.new_zeros(0, dimension), like.new_zeros(0, 0)
     values: Tensor = like.new_zeros(0)
@@ -61,14 +65,17 @@ def leading_eigenvalues(
         column = basis @ image.mT
         known = len(projected)
         projected = torch.cat([torch.cat([projected, column[:known]], 1), column.mT])
+        block = image
+        full = len(basis) + width > dimension
+        if not full and (len(basis) < count or len(basis) // width % _CHECKED):
+            continue
         previous, values = values, _descending(projected)[:count]
-        if len(basis) + width > dimension:
+        if full:
             return values
         if len(previous) == count:
             w = torch.ones_like(values) if weights is None else weights[:count]
             if (w * (values - previous)).abs().sum() <= tolerance * (w * values).abs().sum():
                 return values
-        block = image
 
 
 def _descending(matrix: Tensor) -> Tensor:

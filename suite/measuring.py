@@ -56,7 +56,7 @@ def mean_loss(network: nn.Module, split: Split, likelihood: str, examples: int |
 
 
 def fisher_errors(
-    network: nn.Module, optimizer: Optimizer, problem: Problem, cell: Cell, iteration: int
+    network: nn.Module, optimizer: Optimizer, problem: Problem, cell: Cell, iteration: int, *, spectra: bool = False
 ) -> list[FisherError]:
     """Every layer's errors at the present weights: of the optimizer's own F̂, and of the approximations to measure.
 
@@ -64,6 +64,8 @@ def fisher_errors(
     that the cell's `measure` names are fitted to one batch of training examples. All are held against the same fresh
     test examples. Both are drawn anew each time from generators seeded by (seed, iteration), so that every optimizer
     of a paired comparison is measured on the same ones.
+
+    With `spectra` the sorted spectra of the fitted ones are compared as well, which takes far longer than all else.
     """
     measure = cell.measure
     if not isinstance(optimizer, NaturalGradient) and not measure.fisher_approximations:
@@ -81,7 +83,9 @@ def fisher_errors(
         for layer, block in in_batch.items():
             for name in measure.fisher_approximations:
                 blocks = block, held_out[layer]
-                rows.append(_row(iteration, layer, name, fit(name, block.samples), blocks, own=False))
+                approximation = fit(name, block.samples)
+                row = _row(iteration, layer, name, approximation, blocks, own=False)
+                rows.append(row._replace(spectrum=block.spectrum_error(approximation)) if spectra else row)
     return rows
 
 
@@ -100,7 +104,6 @@ def _row(
         held_out=held_out.error(approximation),
         best_in_batch=in_batch.best(approximation.rank),
         best_held_out=held_out.best(approximation.rank),
-        spectrum=math.nan if own else in_batch.spectrum_error(approximation),
     )
 
 

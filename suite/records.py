@@ -48,7 +48,7 @@ class FisherError(NamedTuple):
     held_out: float  # F of fresh test examples at the present weights
     best_in_batch: float  # the smallest error that any `rank` Kronecker terms reach in batch
     best_held_out: float  # … and held out
-    spectrum: float = math.nan  # ‖σ(F) − σ(F̂)‖/‖σ(F)‖ of the sorted spectra, in batch; NaN where not measured
+    spectrum: float = math.nan  # ‖σ(F) − σ(F̂)‖/‖σ(F)‖ of the sorted spectra, in batch, of fitted F̂ at the end alone
 
 
 class Records(NamedTuple):

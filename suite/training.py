@@ -95,7 +95,7 @@ class Training:
                 if last or iteration % loss_every == 0:
                     records.evaluations.append(self._evaluation(iteration, iteration * batch_size / examples))
                 if not diverged and (iteration % fisher_every == 0 or (last and measure.fisher_every is not None)):
-                    records.fisher_errors.extend(self._fisher_errors(iteration))
+                    records.fisher_errors.extend(self._fisher_errors(iteration, last=last))
                 if last or ended > due:
                     self.outcome = "diverged" if diverged else "done"
                     yield records._replace(iterations=named(rows, first))
@@ -115,9 +115,9 @@ class Training:
             test = mean_loss(self.network, problem.test, problem.likelihood, limit)
         return Evaluation(iteration, epoch, self.clock.seconds, self.clock.cpu_seconds, train, test)
 
-    def _fisher_errors(self, iteration: int) -> list[FisherError]:
+    def _fisher_errors(self, iteration: int, *, last: bool) -> list[FisherError]:
         with self.clock.excluded():
             try:
-                return fisher_errors(self.network, self.optimizer, self.problem, self.cell, iteration)
+                return fisher_errors(self.network, self.optimizer, self.problem, self.cell, iteration, spectra=last)
             except FloatingPointError:  # outputs that are not finite: the next loss ends the cell as diverged
                 return []

@@ -115,9 +115,9 @@ def test_measuring_changes_no_step_and_stops_the_clock(
     (tmp_path / "plain").mkdir()
     _, plain, before = trained(cell_of(tmp_path / "plain", optimizer, SMALL))
 
-    def slowly(*arguments: object) -> list[FisherError]:
+    def slowly(*arguments: object, **options: object) -> list[FisherError]:
         time.sleep(0.5)
-        return fisher_errors(*arguments)  # type: ignore[arg-type]
+        return fisher_errors(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(training, "fisher_errors", slowly)
     begun = time.perf_counter()
