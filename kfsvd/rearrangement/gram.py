@@ -80,7 +80,7 @@ class GramRearrangement(Rearrangement):
         """What a Gram form can tell from zero: singular values below 4√(mε)‖F‖ are rounding."""
 
     def leading(self, rank: int = 1) -> list[Pair]:
-        """The `rank` leading triples, by one symmetric eigenproblem of size m, or for the first of F by power iteration.
+        """The `rank` leading triples, by one symmetric eigenproblem of size m; the first of F alone by power iteration.
 
         With L Lᵀ = K_G, the eigenpairs (σ², y) of Lᵀ Cᵀ K_A C L give α = C L y/σ and β = Cᵀ K_A α/σ. Within the
         leading eigenspace the first y is the projection of a positive start, one power step from u = P1, which makes
@@ -135,7 +135,8 @@ class GramRearrangement(Rearrangement):
         w = self.weights
 
         def step(alpha: Tensor) -> Tensor:
-            return w * (self.gram_g @ (w * (self.gram_a @ alpha)))
+            stepped: Tensor = w * (self.gram_g @ (w * (self.gram_a @ alpha)))
+            return stepped
 
         alpha = w * (self.gram_g @ (w * self._traces))
         for _ in range(_POWER_BLOCKS):
@@ -166,11 +167,13 @@ class GramRearrangement(Rearrangement):
     def _moment(self, rows: Tensor, coefficients: Tensor) -> Tensor:
         """Σ c_ntt' sym(x_nt x_nt'ᵀ) over the pairs t ≤ t'."""
         m, t, _ = rows.shape
+        flat = rows.flatten(0, 1)
+        if t == 1:
+            moment = flat.mT @ (flat * coefficients.to(rows.dtype).unsqueeze(1))
+            return (moment + moment.mT).mul_(0.5)
         middle = rows.new_zeros(m, t, t)
         middle[:, self._first, self._second] = coefficients.to(rows.dtype).reshape(m, -1)
-        flat = rows.flatten(0, 1)
-        scaled = rows * middle if t == 1 else middle @ rows
-        moment = flat.mT @ scaled.flatten(0, 1)
+        moment = flat.mT @ (middle @ rows).flatten(0, 1)
         return (moment + moment.mT).mul_(0.5)
 
     def _coupled(self, coupling: Tensor) -> Self:
@@ -240,7 +243,7 @@ def _root(gram: Tensor) -> Tensor:
 
 
 def _positive_max(gram: Tensor) -> Tensor:
-    largest = gram.max()
+    largest = gram.diagonal().max()
     return torch.where(largest > 0, largest, torch.ones_like(largest))
 
 
