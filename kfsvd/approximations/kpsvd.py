@@ -24,5 +24,5 @@ class KPSVD(SingularPairs):
 
     def fit(self, samples: LayerSamples) -> KroneckerSum:
         """The truncated Kronecker product singular value decomposition of F."""
-        z = rearranged(samples, self.solver)
+        z = rearranged(samples, self.solver, first_only=self.rank == 1)
         return KroneckerSum(tuple(z.factors(pair) for pair in z.leading(self.rank)))

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _MOST_PAIRS = 8192
 """Sample pairs up to which a Gram form is made: beyond, its matrices alone take gigabytes."""
 
+_POWER_STEPS, _POWER_BLOCKS, _POWER_TOLERANCE = 6, 10, 1e-12
+"""Power iterations between two looks at the residual, how many times, and the relative residual that ends them."""
+
 
 def pair_count(samples: LayerSamples) -> int:
     """mT(T+1)/2, the number of columns of P and Q."""
@@ -62,7 +65,7 @@ class GramRearrangement(Rearrangement):
         device = samples.activations.device
         self._first, self._second = torch.triu_indices(t, t, device=device)
         a, g = samples.double().by_position
-        gram_a, gram_g = self._pair_gram(a), self._pair_gram(g)
+        (gram_a, traces), (gram_g, _) = self._pair_gram(a), self._pair_gram(g)
         self.scale_a, self.scale_g = _positive_max(gram_a), _positive_max(gram_g)
         self.gram_a, self.gram_g = gram_a.div_(self.scale_a), gram_g.div_(self.scale_g)
         self.scale = (self.scale_a * self.scale_g).sqrt()
@@ -70,17 +73,21 @@ class GramRearrangement(Rearrangement):
         multiplicity = 1 + (self._first < self._second).to(torch.float64)
         self.weights = (self._sample_weights.unsqueeze(1) * multiplicity).flatten()
         self.coupling = torch.diag(self.weights)
+        self._traces = traces / self.scale_a.sqrt()
+        self._whole = True  # nothing has been taken from F
         resolution = 4 * (m * torch.finfo(torch.float64).eps) ** 0.5
         self.floor = resolution * (self.weights @ (self.gram_a * self.gram_g) @ self.weights).sqrt()
         """What a Gram form can tell from zero: singular values below 4√(mε)‖F‖ are rounding."""
 
     def leading(self, rank: int = 1) -> list[Pair]:
-        """The `rank` leading triples, by one symmetric eigenproblem of size m.
+        """The `rank` leading triples, by one symmetric eigenproblem of size m; the first of F alone by power iteration.
 
         With L Lᵀ = K_G, the eigenpairs (σ², y) of Lᵀ Cᵀ K_A C L give α = C L y/σ and β = Cᵀ K_A α/σ. Within the
         leading eigenspace the first y is the projection of a positive start, one power step from u = P1, which makes
         the first triple positive semidefinite wherever that is possible (Krein–Rutman).
         """
+        if rank == 1 and self._whole and (alpha := self._power()) is not None:
+            return self._pairs(self.scale.new_full((1,), torch.inf), alpha.unsqueeze(1), 1)
         image = self.coupling @ self._root_g
         values, vectors = torch.linalg.eigh(_symmetric(image.mT @ self.gram_a @ image))
         values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
@@ -119,30 +126,59 @@ class GramRearrangement(Rearrangement):
             self._moment(g, pair.right * (root / self.scale_g.sqrt())),
         )
 
-    def _pair_gram(self, rows: Tensor) -> Tensor:
-        """⟨sym(x_t x_t'ᵀ), sym(x_s x_s'ᵀ)⟩ of all pairs t ≤ t' of an example, (p, p); `rows` (m, T, d)."""
+    def _power(self) -> Tensor | None:
+        """α of the leading u by the power iteration α ← C K_G C K_A α; None where that does not converge fast.
+
+        It starts from u = Z Zᵀvec(I), which is positive semidefinite and stays so, and holds at least 1/√d_in of the
+        leading singular vector, as that is a semidefinite matrix of norm 1. It ends once ‖ZZᵀu − σ²u‖ ≤ 1e-12 σ²‖u‖.
+        """
+        w = self.weights
+
+        def step(alpha: Tensor) -> Tensor:
+            stepped: Tensor = w * (self.gram_g @ (w * (self.gram_a @ alpha)))
+            return stepped
+
+        alpha = w * (self.gram_g @ (w * self._traces))
+        for _ in range(_POWER_BLOCKS):
+            for _ in range(_POWER_STEPS):
+                alpha = step(alpha)
+            alpha = alpha / _norm(alpha, self.gram_a)
+            image = step(alpha)
+            square = image @ (self.gram_a @ alpha)
+            if bool(_norm(image - square * alpha, self.gram_a) <= _POWER_TOLERANCE * square):
+                return image
+            alpha = image / square
+        return None
+
+    def _pair_gram(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """⟨sym(x_t x_t'ᵀ), sym(x_s x_s'ᵀ)⟩ of all pairs t ≤ t' of an example, (p, p), and the traces x_t·x_t', (p,).
+
+        `rows` is (m, T, d).
+        """
         flat = rows.flatten(0, 1)
         products = flat @ flat.mT
         if rows.shape[1] == 1:
-            return products.square_()
+            return products.square(), products.diagonal()
         offsets = torch.arange(len(rows), device=rows.device).unsqueeze(1) * rows.shape[1]
         i, j = (offsets + self._first).flatten(), (offsets + self._second).flatten()
         straight, crossed = products[i][:, i] * products[j][:, j], products[i][:, j] * products[j][:, i]
-        return (straight + crossed) / 2
+        return (straight + crossed) / 2, products[i, j]
 
     def _moment(self, rows: Tensor, coefficients: Tensor) -> Tensor:
         """Σ c_ntt' sym(x_nt x_nt'ᵀ) over the pairs t ≤ t'."""
         m, t, _ = rows.shape
+        flat = rows.flatten(0, 1)
+        if t == 1:
+            moment = flat.mT @ (flat * coefficients.to(rows.dtype).unsqueeze(1))
+            return (moment + moment.mT).mul_(0.5)
         middle = rows.new_zeros(m, t, t)
         middle[:, self._first, self._second] = coefficients.to(rows.dtype).reshape(m, -1)
-        flat = rows.flatten(0, 1)
-        scaled = rows * middle if t == 1 else middle @ rows
-        moment = flat.mT @ scaled.flatten(0, 1)
+        moment = flat.mT @ (middle @ rows).flatten(0, 1)
         return (moment + moment.mT).mul_(0.5)
 
     def _coupled(self, coupling: Tensor) -> Self:
         residual = copy.copy(self)
-        residual.coupling = coupling
+        residual.coupling, residual._whole = coupling, False
         return residual
 
     @cached_property
@@ -207,7 +243,7 @@ def _root(gram: Tensor) -> Tensor:
 
 
 def _positive_max(gram: Tensor) -> Tensor:
-    largest = gram.max()
+    largest = gram.diagonal().max()
     return torch.where(largest > 0, largest, torch.ones_like(largest))
 
 

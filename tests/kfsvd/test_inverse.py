@@ -45,3 +45,36 @@ def test_a_failed_float32_decomposition_is_done_again_in_float64(failure: str, m
 
     monkeypatch.setattr(torch.linalg, "eigh", failing)
     torch.testing.assert_close(approximation.solve(gradient, damping=0.1, rule="factored"), expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "rule", "fitting", "inverting"),
+    [
+        ("kfac", {}, "factored_pi", 0, 0),
+        ("kfac", {}, "factored", 0, 0),
+        ("kpsvd", {}, "factored_pi", 0, 0),
+        ("kpsvd", {}, "factored", 0, 0),
+        ("tkfac", {}, "factored_pi", 0, 0),
+        ("tkfac", {}, "factored", 0, 0),
+        ("deflation", {}, "factored_pi", 0, 2),
+        ("lanczos", {}, "factored_pi", 0, 2),
+        ("kfac_corrected", {}, "factored_pi", 0, 2),
+        ("ekfac", {}, "exact", 2, 0),
+        ("ekfac", {"basis": "kpsvd"}, "exact", 2, 0),
+        ("exact", {}, "exact", 0, 0),
+    ],
+)
+def test_no_width_is_decomposed_where_a_cholesky_factor_does(
+    method: str, options: dict[str, str], rule: str, fitting: int, inverting: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eigendecompositions of a layer's width in a refresh, one a side at most; those of m samples are not counted."""
+    samples, widths = make_samples(7, 60, 50, dtype=torch.float32), []
+    eigh, svd = torch.linalg.eigh, torch.linalg.svd
+    monkeypatch.setattr(torch.linalg, "eigh", lambda matrix: (widths.append(len(matrix)), eigh(matrix))[1])
+    monkeypatch.setattr(torch.linalg, "svd", lambda matrix: (widths.append(len(matrix)), svd(matrix))[1])
+    approximation = fit(method, samples, **options)
+    sides = [width for width in widths if width in samples.shape]
+    assert sorted(sides) == ([50, 60] if fitting else [])
+    widths.clear()
+    approximation.inverse(0.1, rule=rule)
+    assert sorted(widths) == ([50, 60] if inverting else [])

@@ -124,8 +124,51 @@ def test_the_cheaper_solver_is_chosen() -> None:
     assert cheaper_solver(make_samples(128, 300, 200)) == "gram", "wide layer, small batch"
     assert cheaper_solver(make_samples(5000, 10, 10)) == "matrix_free", "narrow layer, large batch"
     assert cheaper_solver(with_positions(64, 49, 10, 8)) == "matrix_free", "a convolution"
+    assert cheaper_solver(with_positions(32, 4, 37, 16)) == "matrix_free", "few positions, a narrow layer"
+    wide = make_samples(1500, 256, 256)
+    assert cheaper_solver(wide, first_only=True) == "matrix_free", "the leading triple takes few iterations"
+    assert cheaper_solver(wide) == "gram", "a second one takes hundreds"
     assert isinstance(rearranged(make_samples(8, 4, 3)), GramRearrangement)
     assert isinstance(rearranged(make_samples(5000, 10, 10)), MatrixFreeRearrangement)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_leading_pair_by_power_iteration_is_the_eigenproblems(case: str) -> None:
+    z = GramRearrangement(CASES[case]())
+    assert z._power() is not None
+    one, two = z.factors(z.leading()[0]), z.factors(z.leading(2)[0])
+    for mine, other in zip(one, two, strict=True):
+        assert oracle.relative(mine.numpy(), other.numpy()) < 1e-10
+
+
+def test_close_singular_values_are_left_to_the_eigenproblem() -> None:
+    sizes = torch.linspace(1, 1 + 1e-4, 5, dtype=torch.float64)
+    samples = LayerSamples(torch.diag(sizes), torch.eye(5, dtype=torch.float64))
+    z = GramRearrangement(samples)
+    assert z._power() is None
+    expected = torch.zeros(5, 5, dtype=torch.float64)
+    expected[4, 4] = 1
+    a, b = z.factors(z.leading()[0])
+    torch.testing.assert_close(a / a.norm(), expected)
+    torch.testing.assert_close(b / b.norm(), expected)
+
+
+def test_a_dominant_sample_is_found_whatever_its_gradient() -> None:
+    """A start by gradients alone would hold 1e-16 of it."""
+    a, g = torch.eye(3, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
+    a[2, 2], g[2, 2] = 1e9, 1e-8
+    pair = GramRearrangement(LayerSamples(a, g)).leading()[0]
+    assert float(pair.sigma) == pytest.approx(100 / 3)
+
+
+def test_power_iteration_ends_on_a_wide_layer_in_float32() -> None:
+    """Lengths of a million numbers that were summed in float32 left a residual above the tolerance for good."""
+    made = make_samples(4, 1000, 1000, dtype=torch.float32)
+    z = MatrixFreeRearrangement(LayerSamples(made.activations.abs(), made.gradients))
+    triple = power_svd(z, z._start(), z._tolerance)
+    assert triple is not None
+    for vector in (triple.left, triple.right):
+        assert float(vector.double().norm()) == pytest.approx(1, abs=5e-7)
 
 
 def test_a_gram_form_beyond_memory_is_refused_with_the_way_out() -> None:

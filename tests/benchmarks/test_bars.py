@@ -1,0 +1,137 @@
+"""Bars that the library's costs are held to, and the tables behind its rules: ratios within one process alone.
+
+pytest tests/benchmarks/test_bars.py -s            (-k 'not faces' leaves the largest network out)
+"""
+
+from __future__ import annotations
+
+import statistics
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from kfsvd import LayerSamples, fit
+from kfsvd.inverse import cholesky
+from kfsvd.rearrangement import cheaper_solver
+from kfsvd.rearrangement.gram import pair_count
+from tests.benchmarks.networks import METHODS, NETWORKS, fits, inverses, ratio, seconds
+from tests.benchmarks.test_kernels import REFRESH_EVERY, iteration
+from tests.kfsvd.conftest import make_samples, with_positions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+    from tests.benchmarks.networks import Network
+
+PARTS = ("fit", "inverse", "precondition", "step")
+ROUNDS = {"curves": 5, "mnist": 3, "faces": 1}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def refresh(net: Network, model: nn.Module, method: str) -> None:
+    inverses(method, fits(method, net.capture(model)))
+
+
+def test_a_refresh_of_kpsvd_costs_at_most_a_tenth_more_than_kfac() -> None:
+    """At MNIST's sizes: capture, fit and inverses of all layers."""
+    net = NETWORKS["mnist"]
+    model = net.model()
+    measured = ratio(partial(refresh, net, model, "kpsvd"), partial(refresh, net, model, "kfac"), rounds=31)
+    print(f"\nrefresh of kpsvd / kfac: {measured:.3f}")
+    assert measured < 1.10
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_costs_of_all_methods(network: str) -> None:
+    """A table: parts of a refresh and one application in KFAC's, whole iterations in Adam's, the rounds interleaved.
+
+    A step is 1 + 1/20 of a refresh: measured as an iteration without one, and one with it.
+    """
+    net, names = NETWORKS[network], ["adam", "sgd", *METHODS]
+    samples = net.capture(net.model())
+    gradients = {name: torch.randn(own.shape) for name, own in samples.items()}
+    rounds: list[dict[str, dict[str, float]]] = []
+    iterations = {name: iteration(network, name) for name in names}
+    for number in range(ROUNDS[network]):
+        row: dict[str, dict[str, float]] = {}
+        for name in names if number % 2 else reversed(names):
+            took = row[name] = {}
+            plain = min(seconds(iterations[name]) for _ in range(3))
+            if name not in METHODS:
+                took["step"] = plain
+                continue
+            with_refresh = seconds(iterations[name].with_refresh)
+            took["step"] = plain + (with_refresh - plain) / REFRESH_EVERY
+            took["fit"] = seconds(partial(fits, name, samples))
+            fitted = fits(name, samples)
+            took["inverse"] = seconds(partial(inverses, name, fitted))
+            prepared = inverses(name, fitted)
+            took["precondition"] = seconds(lambda p=prepared: [p[n](g) for n, g in gradients.items()], 3)  # type: ignore[misc]
+        rounds.append(row)
+    print(f"\n{network:16}" + "".join(f"{part:>14}" for part in PARTS))
+    for name in names:
+        cells = []
+        for part in PARTS:
+            base = "adam" if part == "step" else "kfac"
+            cells.append(
+                statistics.median(r[name][part] / r[base][part] for r in rounds) if part in rounds[0][name] else 0
+            )
+        print(f"{name:16}" + "".join(f"{cell:14.2f}" for cell in cells))
+    assert all(r["kfac"]["step"] < 10 * r["adam"]["step"] for r in rounds)
+
+
+@pytest.mark.parametrize("width", [64, 256, 1000])
+def test_batched_against_looped_cholesky_inversions(width: int) -> None:
+    """Of four layers of equal shape; a table only."""
+    rows = torch.randn(4, 2 * width, width)
+    stack = rows.mT @ rows / (2 * width)
+
+    def loop() -> list[Tensor]:
+        return [torch.cholesky_inverse(cholesky(matrix)) for matrix in stack]
+
+    def batched() -> Tensor:
+        factors: Tensor = torch.cholesky_inverse(torch.linalg.cholesky(stack))
+        return factors
+
+    torch.testing.assert_close(torch.stack(loop()), batched())
+    measured = ratio(batched, loop, rounds=15, calls=max(1, 200 // width))
+    print(f"\nwidth {width}: batched / looped {measured:.2f}")
+
+
+CASES = [(m, 1, width, width) for m in (32, 128, 512, 1500) for width in (16, 64, 256, 1000)]
+POSITIONS = [(32, 4, 37, 16), (128, 9, 65, 32), (32, 49, 37, 16)]
+
+
+def test_the_chosen_solver_is_the_cheaper_one() -> None:
+    """For one triple (KPSVD) and for two (deflation, left out where a matrix-free run takes a minute)."""
+    worst = {"kpsvd": 1.0, "deflation": 1.0}
+    print("\n    m   T  d_in d_out  kpsvd: matrix-free/gram, choice; deflation: the same")
+    for m, positions, d_in, d_out in CASES + POSITIONS:
+        made = make_samples(m, d_in, d_out) if positions == 1 else with_positions(m, positions, d_in, d_out)
+        # positive activations, as behind a ReLU: without a mean, wide random samples have singular values all alike
+        samples = LayerSamples(made.activations.abs().float(), made.gradients.float())
+        cells = []
+        for method in worst:
+            choice = cheaper_solver(samples, first_only=method == "kpsvd")
+            gram, free = (partial(fit, method, samples, solver=solver) for solver in ("gram", "matrix_free"))
+            cells.append(f"{'—':>6} {choice:12}")
+            if pair_count(samples) > 2000 or (method == "deflation" and d_in >= 1000):
+                continue
+            once = max(seconds(gram), seconds(free))
+            measured = ratio(free, gram, 1 if once > 0.3 else 3, int(min(10, 1 + 0.02 / once)))
+            cells[-1] = f"{measured:6.2f} {choice:12}"
+            worst[method] = max(worst[method], measured if choice == "matrix_free" else 1 / measured)
+        print(f"{m:5} {positions:3} {d_in:5} {d_out:5}  {'   '.join(cells)}")
+    print("the rule's worst choice takes, of the other's time: " + ", ".join(f"{k} {v:.1f}" for k, v in worst.items()))
+    assert max(worst.values()) < 4
