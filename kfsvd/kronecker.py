@@ -120,6 +120,11 @@ class KroneckerSum(Curvature):
 
         This is not the fit of the averaged Fisher block, and there is no scale-free average of factors: every fit has
         factors of equal norm.
+
+        Args:
+            new: the sum of a new curvature batch, of as many products.
+            rho: ρ in [0, 1), the weight of the past.
+
         """
         terms = []
         for index, ((a, b), (new_a, new_b)) in enumerate(zip(self.terms, new.terms, strict=True)):
