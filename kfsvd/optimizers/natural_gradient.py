@@ -129,7 +129,7 @@ class NaturalGradient(Optimizer):
         likelihood: what the outputs mean: "bernoulli" (logits), "gaussian" (means), "categorical" (logits). The loss
             that is minimised must be its negative log-likelihood, summed over outputs and averaged over the batch.
         approximation: how the Fisher matrix is approximated: a name in `kfsvd.APPROXIMATIONS`, or an `Approximation`.
-        lr: η, the step size; if None, 1 for the quadratic model and 0.1 else.
+        lr: η, the step size; if None, 1 for the quadratic model and 0.3 else.
         momentum: μ, heavy ball; the quadratic model finds its own wherever this is not 0.
         weight_decay: w, decoupled.
         damping: λ of F + λI, in squared nats per squared unit of a parameter; adapted by the quadratic model.
@@ -182,7 +182,7 @@ class NaturalGradient(Optimizer):
         decay: float = 0.95,
         guard: Guard = "floor",
         step_rule: StepRule = "kl_clip",
-        kl_clip: float = 0.01,
+        kl_clip: float = 0.1,
         fallback_lr: float = 1e-3,
         seed: int = 0,
     ) -> None:
@@ -240,7 +240,7 @@ class NaturalGradient(Optimizer):
         self._cpu_generator = torch.Generator().manual_seed(seed)
         self._device_generator = torch.Generator(next(model.parameters()).device).manual_seed(seed + 1)
         if lr is None:
-            lr = 1.0 if step_rule == "quadratic_model" else 0.1
+            lr = 1.0 if step_rule == "quadratic_model" else 0.3
         self._complete = False
         groups, self.fallback_parameters = self._groups(lr, fallback_lr)
         super().__init__(groups, {"momentum": momentum, "weight_decay": weight_decay, "damping": damping})

@@ -17,7 +17,7 @@ class Kronecker(Method):
     """A `kfsvd` natural-gradient optimizer; the options are the library's own, name for name."""
 
     lr: float | None = Field(
-        default=None, gt=0, description="step size; if not given, 1 for the quadratic model and 0.1 else"
+        default=None, gt=0, description="step size; if not given, 1 for the quadratic model and 0.3 else"
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="heavy-ball factor")
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay")
@@ -53,7 +53,7 @@ class Kronecker(Method):
     step_rule: Literal["kl_clip", "quadratic_model", "none"] = Field(
         default="kl_clip", description="how the step is scaled"
     )
-    kl_clip: float = Field(default=0.01, gt=0, description="c of the KL clip, in nats")
+    kl_clip: float = Field(default=0.1, gt=0, description="c of the KL clip, in nats")
     fallback_lr: float = Field(
         default=1e-3, ge=0, description="Adam's step size on all but linear layers and convolutions"
     )
