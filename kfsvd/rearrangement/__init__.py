@@ -54,8 +54,8 @@ def cheaper_solver(samples: LayerSamples, *, first_only: bool = False) -> Litera
     takes some ten iterations on either side, where 2000 p² stands for reading the Gram matrices; every later triple
     some hundreds, as its singular value is close to the next, or the eigenproblem. On one CPU core, with m from 32 to
     1,500 and widths from 16 to 1,000 (tests/benchmarks/test_bars.py), a rule without that distinction took a second
-    triple by the solver that needs 2.2 of the other's time at m = 1,500 and width 256, and one that left the Gram form
-    only beyond 10⁹ operations took 2.5 to 6 of the other's time for 32 samples with 4 positions.
+    triple by the solver that needs 2 to 3 of the other's time at m = 1,500 and width 256, and one that left the Gram
+    form only beyond 10⁹ operations took 2.5 to 6 of the other's time for 32 samples with 4 positions.
     """
     d_out, d_in = samples.shape
     p, rows = pair_count(samples), len(samples) * samples.positions
