@@ -94,10 +94,7 @@ def test_links_lead_somewhere(page: str) -> None:
 
 def test_the_figures_in_the_guide_are_those_of_the_committed_report() -> None:
     report = (ROOT / "reports" / "quickstart" / "README.md").read_text()
-    quoted = re.findall(r"^\| `(\w+)` .*\| ([\d., ]+) \|$", GUIDE, re.MULTILINE)
-    assert quoted
-    for method, ratios in quoted:
-        times = re.findall(rf"^\| {method.lower()} +\| +[\d.]+ [mµ]s +\| +([\d.]+) \|", report, re.MULTILINE)
-        assert ratios == ", ".join(times)
-    for method, error in re.findall(r"(\.\d{3}) for\s(KFAC|KPSVD)", GUIDE):
+    quoted = re.findall(r"(\.\d{3}) for\s+(KFAC|KPSVD)", GUIDE)
+    assert len(quoted) == 2
+    for method, error in quoted:
         assert re.search(rf"^\| {error.lower()} .*\| +0{method} \|", report, re.MULTILINE), error
