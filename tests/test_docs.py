@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import kfsvd
 from kfsvd.optimizers.natural_gradient import Options
@@ -98,3 +99,35 @@ def test_the_figures_in_the_guide_are_those_of_the_committed_report() -> None:
     assert len(quoted) == 2
     for method, error in quoted:
         assert re.search(rf"^\| {error.lower()} .*\| +0{method} \|", report, re.MULTILINE), error
+
+
+def test_the_defaults_in_the_guide_are_measured_and_real() -> None:
+    """Every loss quoted is one of the report's, and what is marked as the default is the library's."""
+    report = (ROOT / "reports" / "defaults" / "README.md").read_text()
+    section = GUIDE.partition("## Where the defaults come from")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.+?) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| (✓?) ?\|$", section, re.MULTILINE)
+    assert len(rows) == 12
+    boards = re.split(r"^## (curves|mnist|faces)$", report, flags=re.MULTILINE)
+    measured = {
+        name: dict(re.findall(r"^\| +\**[\d—]+\** +\| +\**(\S+?)\** +\| +\**([\d.]+)\** ", page, re.MULTILINE))
+        for name, page in zip(boards[1::2], boards[2::2], strict=True)
+    }
+    for setting, *losses, _ in rows:
+        options = {"lr": "0.3", "damping": "0.1", "kl_clip": "0.1", **dict(re.findall(r"(\w+)=\"?([\w.]+)", setting))}
+        if options.get("step_rule"):
+            label = f"kpsvd-quadratic[damping={options['damping']}]"
+        elif options.get("averaging", "factors") != "factors":
+            label = f"kpsvd-averaged[damping={options['damping']},averaging={options['averaging']}]"
+        elif options.get("guard") == "absolute":
+            label = f"deflation-absolute[damping={options['damping']}]"
+        elif options.get("guard") == "floor":
+            label = f"deflation[damping={options['damping']},averaging=factors]"
+        else:
+            label = f"kpsvd[lr={options['lr']},damping={options['damping']},kl_clip={options['kl_clip']}]"
+        label = label.replace("[", "\\[").replace("]", "\\]").replace("kl_clip", "kl\\_clip")
+        assert losses == [measured[name][label] for name in ("curves", "mnist", "faces")], setting
+    optimizer = kfsvd.KPSVD(torch.nn.Linear(2, 2), "gaussian")
+    assert optimizer.param_groups[0]["lr"] == 0.3
+    assert optimizer.param_groups[0]["damping"] == 0.1
+    chosen = (optimizer.kl_clip, optimizer.averaging, optimizer.guard, optimizer.step_rule)
+    assert chosen == (0.1, "factors", "floor", "kl_clip")
