@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import kfsvd
-from kfsvd.optimizers.natural_gradient import Options
+from kfsvd.optimizers.options import Options
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "guide.md").read_text()

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Literal, Unpack, get_args
 
 from kfsvd.approximations.exact import Exact
 from kfsvd.exact import SampledFisher, WoodburyInverse
-from kfsvd.optimizers.natural_gradient import NaturalGradient, Options
+from kfsvd.optimizers.natural_gradient import NaturalGradient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor, nn
 
-    from kfsvd.optimizers.natural_gradient import _Layer
+    from kfsvd.optimizers.layer import PreconditionedLayer
+    from kfsvd.optimizers.options import Options
 
 Blocks = Literal["network", "layers"]
 
@@ -57,7 +58,7 @@ class ExactNaturalGradient(NaturalGradient):
         self._joint = WoodburyInverse(list(samples.values()), self._inverse_damping) if samples else None
         self._joined = [layer for layer in self._layers.values() if id(layer) in samples]
 
-    def _preconditioned(self, layers: Sequence[_Layer], gradients: Sequence[Tensor]) -> list[Tensor]:
+    def _preconditioned(self, layers: Sequence[PreconditionedLayer], gradients: Sequence[Tensor]) -> list[Tensor]:
         if self._joint is None:
             return super()._preconditioned(layers, gradients)
         given = {id(layer): gradient for layer, gradient in zip(layers, gradients, strict=True)}

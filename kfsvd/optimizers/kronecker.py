@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Unpack
 
 from kfsvd.approximations import deflation, ekfac, kfac, kfac_corrected, kpsvd, lanczos, tkfac
-from kfsvd.optimizers.natural_gradient import NaturalGradient, Options
+from kfsvd.optimizers.natural_gradient import NaturalGradient
 
 if TYPE_CHECKING:
     from torch import nn
 
     from kfsvd.approximations.ekfac import Basis
+    from kfsvd.optimizers.options import Options
     from kfsvd.rearrangement import Solver
 
 

@@ -23,7 +23,7 @@ import sys
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -32,18 +32,16 @@ from torch.optim import Optimizer
 from kfsvd.approximations import Approximation, approximation
 from kfsvd.averaging import Averaging, RunningCurvature
 from kfsvd.capture import FisherType, capture, original
-from kfsvd.inverse import DampedInverse, DampingRule, Guard
 from kfsvd.layers import (
-    as_matrix,
-    as_parameters,
     has_trained_bias,
     supported_layers,
-    trained_parameters,
     why_unsupported,
 )
 from kfsvd.likelihoods import likelihood_named
 from kfsvd.optimizers.fallback import adam_step
+from kfsvd.optimizers.layer import PreconditionedLayer, by_name
 from kfsvd.optimizers.observer import Observer
+from kfsvd.optimizers.options import StepRule, check_options
 from kfsvd.optimizers.quadratic import LM_EVERY, QuadraticModel, damping_after
 
 if TYPE_CHECKING:
@@ -52,70 +50,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kfsvd.curvature import Curvature
+    from kfsvd.inverse import DampingRule, Guard
     from kfsvd.layers import SupportedModule
     from kfsvd.samples import LayerSamples
-
-StepRule = Literal["kl_clip", "quadratic_model", "none"]
-
-
-class Options(TypedDict, total=False):
-    """The options that all natural-gradient optimizers share; `NaturalGradient` says what each means."""
-
-    lr: float | None
-    momentum: float
-    weight_decay: float
-    damping: float
-    damping_rule: DampingRule | None
-    damping_pi: float
-    damping_floor: float
-    refresh_every: int
-    statistics_every: int | None
-    inverse_every: int | None
-    curvature_batch: float
-    fisher: FisherType
-    fisher_samples: int
-    averaging: Averaging
-    decay: float
-    guard: Guard
-    step_rule: StepRule
-    kl_clip: float
-    fallback_lr: float
-    seed: int
-
-
-class _Layer:
-    """A layer's curvature: the running average, and the damped inverse as last prepared."""
-
-    def __init__(self, module: SupportedModule, running: RunningCurvature) -> None:
-        self.module, self.running = module, running
-        self.with_bias = has_trained_bias(module)
-        self.inverted: Curvature | None = None  # what `inverse` was prepared of
-        self.inverse: DampedInverse | None = None
-        self.momentum: Tensor | None = None
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        return trained_parameters(self.module)
-
-    @property
-    def active(self) -> bool:
-        """Whether a gradient has arrived and an inverse is at hand; without, a layer stands still."""
-        return self.inverted is not None and any(p.grad is not None for p in self.parameters)
-
-    @property
-    def frozen(self) -> bool:
-        """Whether its weight has been frozen since the optimizer was made."""
-        return not self.module.weight.requires_grad
-
-    def gradient(self) -> Tensor:
-        """[∇W ∇b], (d_out, d_in)."""
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
-        return as_matrix(self.module, gradients)
-
-    def add(self, step: Tensor, scale: float) -> None:
-        """[W b] += scale · step."""
-        for parameter, part in zip(self.parameters, as_parameters(self.module, step), strict=True):
-            parameter.add_(part.to(parameter.dtype), alpha=scale)
 
 
 class NaturalGradient(Optimizer):
@@ -189,40 +126,32 @@ class NaturalGradient(Optimizer):
         _refuse_parallel(model)
         self.approximation = _approximation(approximation)
         rules = self.approximation.damping_rules
-        for name, value, low in (
-            ("momentum", momentum, 0),
-            ("weight_decay", weight_decay, 0),
-            ("fallback_lr", fallback_lr, 0),
-            ("decay", decay, 0),
-            ("lr", 0 if lr is None else lr, 0),
-        ):
-            _require(name, value, value >= low)
-        for name, value in (
-            ("damping", damping),
-            ("damping_pi", damping_pi),
-            ("damping_floor", damping_floor),
-            ("curvature_batch", curvature_batch),
-            ("kl_clip", kl_clip),
-        ):
-            _require(name, value, value > 0)
-        _require("momentum", momentum, momentum < 1)
-        _require("decay", decay, decay < 1)
-        for name, every in (
-            ("refresh_every", refresh_every),
-            ("statistics_every", statistics_every),
-            ("inverse_every", inverse_every),
-            ("fisher_samples", fisher_samples),
-        ):
-            _require(name, every, every is None or every >= 1)
-        _choose("damping_rule", damping_rule or rules[0], rules)
-        _choose("guard", guard, get_args(Guard))
-        _choose("fisher", fisher, get_args(FisherType))
-        _choose("step_rule", step_rule, get_args(StepRule))
+        check_options(
+            rules,
+            lr=lr,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            damping=damping,
+            damping_rule=damping_rule,
+            damping_pi=damping_pi,
+            damping_floor=damping_floor,
+            refresh_every=refresh_every,
+            statistics_every=statistics_every,
+            inverse_every=inverse_every,
+            curvature_batch=curvature_batch,
+            fisher=fisher,
+            fisher_samples=fisher_samples,
+            decay=decay,
+            guard=guard,
+            step_rule=step_rule,
+            kl_clip=kl_clip,
+            fallback_lr=fallback_lr,
+        )
         layers = supported_layers(original(model))
         if not layers:
             raise ValueError("the model has no Linear or Conv2d layer that is supported: nothing to precondition")
         self._layers = {
-            name: _Layer(module, RunningCurvature(self.approximation, averaging, decay))
+            name: PreconditionedLayer(module, RunningCurvature(self.approximation, averaging, decay))
             for name, module in layers.items()
         }
         self.model, self.likelihood = model, likelihood
@@ -445,7 +374,7 @@ class NaturalGradient(Optimizer):
                     self._inverse_damping, rule=self.damping_rule, guard=self.guard, pi=self.damping_pi
                 )
 
-    def _preconditioned(self, layers: Sequence[_Layer], gradients: Sequence[Tensor]) -> list[Tensor]:
+    def _preconditioned(self, layers: Sequence[PreconditionedLayer], gradients: Sequence[Tensor]) -> list[Tensor]:
         """(F̂ + λI)⁻¹ ∇h of some layers."""
         return [
             layer.inverse(gradient)
@@ -467,7 +396,7 @@ class NaturalGradient(Optimizer):
         for group in self.param_groups[1:]:
             adam_step(group, self.state)
 
-    def _momentum_step(self, layers: list[_Layer], gradients: list[Tensor], steps: list[Tensor]) -> None:
+    def _momentum_step(self, layers: list[PreconditionedLayer], gradients: list[Tensor], steps: list[Tensor]) -> None:
         """V ← μ v + ν Δ."""
         if self.step_rule == "kl_clip":
             total = torch.stack([(g * s).sum().abs() for g, s in zip(gradients, steps, strict=True)]).sum()
@@ -479,16 +408,16 @@ class NaturalGradient(Optimizer):
                 layer.momentum.mul_(self.param_groups[0]["momentum"]).add_(step)
             self._move(layer)
 
-    def _quadratic_step(self, layers: list[_Layer], gradients: list[Tensor], steps: list[Tensor]) -> None:
+    def _quadratic_step(self, layers: list[PreconditionedLayer], gradients: list[Tensor], steps: list[Tensor]) -> None:
         """V ← α Δ + μ v at the least point of the quadratic model; every few steps λ by how well it predicted."""
         group = self.param_groups[0]
         model = QuadraticModel(original(self.model), likelihood_named(self.likelihood), self._observer.call)
         names = self._parameter_names(layers)
-        directions = [_by_name(names, layers, steps)]
+        directions = [by_name(names, layers, steps)]
         if group["momentum"] and all(layer.momentum is not None for layer in layers):
             past = [layer.momentum for layer in layers if layer.momentum is not None]
-            directions.append(_by_name(names, layers, past))
-        minimum = model.minimum(_by_name(names, layers, gradients), directions, group["damping"])
+            directions.append(by_name(names, layers, past))
+        minimum = model.minimum(by_name(names, layers, gradients), directions, group["damping"])
         alpha, mu = [*minimum.coefficients.tolist(), 0.0][:2]
         for layer, step in zip(layers, steps, strict=True):
             past_part = 0 if layer.momentum is None else mu * layer.momentum
@@ -497,7 +426,7 @@ class NaturalGradient(Optimizer):
         if (self._iteration + 1) % LM_EVERY == 0:
             group["damping"] = damping_after(group["damping"], minimum, model.loss(), self.damping_floor)
 
-    def _move(self, layer: _Layer) -> None:
+    def _move(self, layer: PreconditionedLayer) -> None:
         """θ ← (1 − η w) θ − η v."""
         group = self.param_groups[0]
         assert layer.momentum is not None
@@ -506,7 +435,7 @@ class NaturalGradient(Optimizer):
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
         layer.add(layer.momentum, -group["lr"])
 
-    def _parameter_names(self, layers: Sequence[_Layer]) -> list[list[str]]:
+    def _parameter_names(self, layers: Sequence[PreconditionedLayer]) -> list[list[str]]:
         names = {id(p): name for name, p in original(self.model).named_parameters()}
         return [[names[id(p)] for p in layer.parameters] for layer in layers]
 
@@ -517,15 +446,6 @@ def _no_phase(_name: str) -> AbstractContextManager[object]:
 
 def _approximation(choice: str | Approximation) -> Approximation:
     return choice if isinstance(choice, Approximation) else approximation(choice)
-
-
-def _by_name(names: list[list[str]], layers: Sequence[_Layer], matrices: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Matrices [W b] taken apart into tensors shaped as the parameters, by the parameters' names."""
-    parts = {}
-    for own, layer, matrix in zip(names, layers, matrices, strict=True):
-        shaped = as_parameters(layer.module, matrix)
-        parts.update({n: s.to(p.dtype) for n, s, p in zip(own, shaped, layer.parameters, strict=True)})
-    return parts
 
 
 def _copied(state: Any, device: torch.device) -> Any:
@@ -550,16 +470,6 @@ def _refuse_nonfinite(gradients: Sequence[Tensor | None]) -> None:
     finite = [torch.isfinite(gradient).all() for gradient in gradients if gradient is not None]
     if finite and not torch.stack(finite).all():
         raise FloatingPointError("a gradient is not finite: no step is made, and the weights are as they were")
-
-
-def _require(name: str, value: float | None, holds: bool) -> None:
-    if not holds:
-        raise ValueError(f"invalid {name}: {value}")
-
-
-def _choose(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
 
 
 def _user_level() -> int:

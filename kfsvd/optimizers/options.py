@@ -1,0 +1,73 @@
+"""The options that all natural-gradient optimizers share, and what values they may take."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
+
+from kfsvd.capture import FisherType
+from kfsvd.inverse import DampingRule, Guard
+
+if TYPE_CHECKING:
+    from kfsvd.averaging import Averaging
+
+StepRule = Literal["kl_clip", "quadratic_model", "none"]
+
+
+class Options(TypedDict, total=False):
+    """The options that all natural-gradient optimizers share; `NaturalGradient` says what each means."""
+
+    lr: float | None
+    momentum: float
+    weight_decay: float
+    damping: float
+    damping_rule: DampingRule | None
+    damping_pi: float
+    damping_floor: float
+    refresh_every: int
+    statistics_every: int | None
+    inverse_every: int | None
+    curvature_batch: float
+    fisher: FisherType
+    fisher_samples: int
+    averaging: Averaging
+    decay: float
+    guard: Guard
+    step_rule: StepRule
+    kl_clip: float
+    fallback_lr: float
+    seed: int
+
+
+_NOT_NEGATIVE = ("lr", "momentum", "weight_decay", "decay", "fallback_lr")
+_POSITIVE = ("damping", "damping_pi", "damping_floor", "curvature_batch", "kl_clip")
+_BELOW_ONE = ("momentum", "decay")
+_AT_LEAST_ONE = ("refresh_every", "statistics_every", "inverse_every", "fisher_samples")
+
+
+def check_options(damping_rules: tuple[DampingRule, ...], **options: Any) -> None:
+    """Raise a ValueError that names the first option out of range, with its value; None is no value.
+
+    Args:
+        damping_rules: those that the approximation takes.
+        options: by name, as in `Options`.
+
+    """
+    for names, holds, bound in (
+        (_NOT_NEGATIVE, operator.ge, 0),
+        (_POSITIVE, operator.gt, 0),
+        (_BELOW_ONE, operator.lt, 1),
+        (_AT_LEAST_ONE, operator.ge, 1),
+    ):
+        for name in names:
+            value = options[name]
+            if value is not None and not holds(value, bound):
+                raise ValueError(f"invalid {name}: {value}")
+    for name, choices in (
+        ("damping_rule", damping_rules),
+        ("guard", get_args(Guard)),
+        ("fisher", get_args(FisherType)),
+        ("step_rule", get_args(StepRule)),
+    ):
+        if options[name] is not None and options[name] not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}; got {options[name]!r}")
