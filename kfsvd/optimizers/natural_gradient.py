@@ -466,9 +466,12 @@ def _refuse_parallel(model: nn.Module) -> None:
 
 
 def _refuse_nonfinite(gradients: Sequence[Tensor | None]) -> None:
-    """A gradient that is not finite would leave its NaN in the weights, the momentum and every later step."""
-    finite = [torch.isfinite(gradient).all() for gradient in gradients if gradient is not None]
-    if finite and not torch.stack(finite).all():
+    """A gradient that is not finite would leave its NaN in the weights, the momentum and every later step.
+
+    One sum each: no infinity and no NaN leaves a sum finite, and it is read faster than compared.
+    """
+    sums = [gradient.sum().double() for gradient in gradients if gradient is not None]
+    if sums and not torch.isfinite(torch.stack(sums)).all():
         raise FloatingPointError("a gradient is not finite: no step is made, and the weights are as they were")
 
 

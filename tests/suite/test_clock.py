@@ -82,9 +82,10 @@ def test_cpu_seconds_of_what_is_excluded_are_not_counted() -> None:
 
 
 def test_cpu_seconds_lag_by_the_resolution_at_most() -> None:
-    clock = Clock()
+    clock, before = Clock(), time.process_time()
     for _ in range(20):
         begun = clock.edge()
         burn(0.002)
         clock.charge(begun, begun, clock.edge())
-    assert clock.seconds - 2 * CPU_RESOLUTION < clock.cpu_seconds <= clock.seconds + 0.01
+    used = time.process_time() - before  # not the wall's seconds: on a busy machine they run on without us
+    assert used - 2 * CPU_RESOLUTION < clock.cpu_seconds <= used + 0.01
