@@ -1,0 +1,26 @@
+"""The page over the reports quotes what they say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+REPORTS = Path(__file__).parents[1] / "reports"
+
+
+def test_the_fisher_errors_quoted_are_those_of_the_report() -> None:
+    page, report = ((REPORTS / name).read_text() for name in ("README.md", "fisher/README.md"))
+    quoted = re.findall(r"^\| \w+ ?(?:\(\w+\))?, ours \| (.*) \|$", page, re.MULTILINE)
+    tables = re.findall(r"^\| (layer [^\n]*best rank 2) \|\n.*?^\| (linear5 .*?) \|$", report, re.MULTILINE | re.DOTALL)
+    assert len(quoted) == len(tables) == 3
+    columns = ["kfac", "kpsvd", r"kfac\_corrected", "deflation", "best rank 1", "best rank 2"]
+    for row, (heading, values) in zip(quoted, tables, strict=True):
+        names = [name.strip() for name in heading.split("|")]
+        found = dict(zip(names, (value.split()[0].lstrip("0") for value in values.split("|")), strict=True))
+        assert row.split(" | ") == [found[name] for name in columns]
+
+
+def test_every_report_is_listed() -> None:
+    page = (REPORTS / "README.md").read_text()
+    for folder in REPORTS.iterdir():
+        assert folder.name == "README.md" or f"({folder.name}/README.md)" in page
