@@ -344,3 +344,19 @@ def test_bad_options_are_named(options: dict[str, object], message: str) -> None
 def test_a_model_with_nothing_to_precondition_is_refused() -> None:
     with pytest.raises(ValueError, match="no Linear or Conv2d layer that is supported"):
         build("kfac", nn.Sequential(nn.LayerNorm(3)))
+
+
+@pytest.mark.parametrize("solver", ["gram", "matrix_free"])
+def test_a_rank_above_two_takes_exact_steps_with_either_solver(solver: str) -> None:
+    model = network()
+    optimizer = build("kpsvd", model, rank=3, solver=solver, damping=0.5, step_rule="none", momentum=0.0, lr=0.3)
+    assert optimizer.damping_rule == "exact"
+    backward(model)
+    before, gradient = model[0].weight.clone(), torch.cat([model[0].weight.grad, model[0].bias.grad[:, None]], 1)
+    optimizer.step()
+    curvature = kfsvd.fit("lanczos", optimizer.samples()["0"], rank=3)
+    dense = curvature.dense() + 0.5 * torch.eye(35, dtype=torch.float64)
+    step = torch.linalg.solve(dense, gradient.mT.flatten()).reshape(7, 5).mT
+    torch.testing.assert_close(model[0].weight, before - 0.3 * step[:, :-1], rtol=1e-6, atol=1e-8)
+    with pytest.raises(ValueError, match="damping_rule must be one of exact; got 'factored'"):
+        build("kpsvd", network(), rank=3, damping_rule="factored")
