@@ -37,7 +37,7 @@ class PreconditionedLayer:
     @property
     def active(self) -> bool:
         """Whether a gradient has arrived and an inverse is at hand; without, a layer stands still."""
-        return self.inverted is not None and any(p.grad is not None for p in self.parameters)
+        return not self.frozen and self.inverted is not None and any(p.grad is not None for p in self.parameters)
 
     @property
     def frozen(self) -> bool:

@@ -229,14 +229,16 @@ class NaturalGradient(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         self._check_biases()
-        if self._iteration % self.statistics_every == 0:
-            with self.phase("curvature"):
-                self._refresh_statistics()
-        if self._iteration % self.inverse_every == 0:
-            with self.phase("inversion"):
-                self._refresh_inverses()
-        with self.phase("update"):
-            self._update()
+        with torch.autocast(self._device_generator.device.type, enabled=False):
+            _refuse_nonfinite([p.grad for group in self.param_groups for p in group["params"]])
+            if self._iteration % self.statistics_every == 0:
+                with self.phase("curvature"):
+                    self._refresh_statistics()
+            if self._iteration % self.inverse_every == 0:
+                with self.phase("inversion"):
+                    self._refresh_inverses()
+            with self.phase("update"):
+                self._update()
         self._iteration += 1
         return loss
 
@@ -301,8 +303,10 @@ class NaturalGradient(Optimizer):
             self._prepare_inverses()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but hooks that users have registered on the optimizer itself, and a clock's `phase`."""
-        return {k: v for k, v in self.__dict__.items() if not k.startswith("_optimizer_") and k != "phase"}
+        """Everything but hooks on the optimizer itself, a clock's `phase`, and a scheduler's wrapper around `step`."""
+        return {
+            k: v for k, v in self.__dict__.items() if not k.startswith("_optimizer_") and k not in ("phase", "step")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -383,10 +387,8 @@ class NaturalGradient(Optimizer):
         ]
 
     def _update(self) -> None:
-        fallback = [p for group in self.param_groups[1:] for p in group["params"] if p.grad is not None]
         layers = [layer for layer in self._layers.values() if layer.active]
         gradients = [layer.gradient() for layer in layers]
-        _refuse_nonfinite([*gradients, *(p.grad for p in fallback)])
         if layers:
             steps = self._preconditioned(layers, gradients)
             if self.step_rule == "quadratic_model":
@@ -458,10 +460,12 @@ def _copied(state: Any, device: torch.device) -> Any:
 
 
 def _refuse_parallel(model: nn.Module) -> None:
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+    kinds = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    parallel = model if isinstance(model, kinds) else next((m for m in model.modules() if isinstance(m, kinds)), None)
+    if parallel is not None:
         raise TypeError(
-            f"{type(model).__name__} is not supported: the curvature would be of one replica's inputs only, and differ "
-            "between replicas; give the optimizer the plain module"
+            f"{type(parallel).__name__} is not supported: the curvature would be of one replica's inputs only, and "
+            "differ between replicas; give the optimizer the plain module"
         )
 
 

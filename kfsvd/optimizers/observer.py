@@ -22,8 +22,9 @@ class Call(NamedTuple):
     targets: Tensor | None
 
     def __len__(self) -> int:
-        """The number of examples: the length of the first tensor among the arguments."""
-        return next(len(x) for x in (*self.arguments, *self.keywords.values()) if isinstance(x, torch.Tensor))
+        """The number of examples: the length of the first tensor with rows among the arguments."""
+        given = (*self.arguments, *self.keywords.values())
+        return next(len(x) for x in given if isinstance(x, torch.Tensor) and x.ndim)
 
     def part(self, size: int, generator: Generator) -> Call:
         """`size` of the examples, drawn without replacement; whatever has no row for each example stays whole."""

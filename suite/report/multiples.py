@@ -46,7 +46,9 @@ def small_multiples(comparison: Comparison) -> Figure:
         axes = part.subplots(2, columns, sharex=True, sharey="row", squeeze=False)
         _band(axes, comparison, layers[band * columns : (band + 1) * columns])
     handles, labels = parts[0].axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=math.ceil(len(labels) / math.ceil(len(labels) / 8)))
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=math.ceil(len(labels) / math.ceil(len(labels) / 8))
+    )
     return figure
 
 

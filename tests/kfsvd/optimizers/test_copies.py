@@ -7,6 +7,7 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from torch import nn
 
 from kfsvd.optimizers import OPTIMIZERS
@@ -87,3 +88,17 @@ def test_a_pickled_optimizer_keeps_its_clock_out() -> None:
     train(other.model, other, 1)
     assert not entered
     assert isinstance(other.model, nn.Module)
+
+
+@pytest.mark.parametrize("kind", ["deepcopy"])
+def test_a_copy_made_after_a_scheduler_steps_itself(kind: str) -> None:
+    """A scheduler wraps `step` on the instance; a copy must not carry the original's."""
+    model = network()
+    optimizer = make("kfac", model)
+    torch.optim.lr_scheduler.StepLR(optimizer, 10)
+    train(model, optimizer, 2)
+    other_model, other = COPIES[kind]((model, optimizer))
+    before = copy.deepcopy(model)
+    train(other_model, other, 2, start=2)
+    assert equal(model, before)
+    assert not equal(other_model, before)

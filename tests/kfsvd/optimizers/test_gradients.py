@@ -215,3 +215,28 @@ class TestGroups:
         _, optimizer = self.optimizer()
         with pytest.raises(ValueError, match="make a new one of the model"):
             optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2))]})
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_frozen_weight_with_a_live_bias_stands_still(name: str) -> None:
+    model = network()
+    optimizer = make(name, model, refresh_every=2)
+    train(model, optimizer, 2)
+    model[0].weight.requires_grad_(False)
+    before = model[0].weight.clone()
+    train(model, optimizer, 3, start=2)
+    assert torch.equal(model[0].weight, before)
+
+
+def test_gradients_that_are_not_finite_leave_the_curvature_alone() -> None:
+    """An infinity behind a saturated unit: finite outputs, so that only the gradients tell."""
+    model = network()
+    optimizer = make("kfac", model, refresh_every=1)
+    train(model, optimizer, 1)
+    curvature = optimizer.approximations()["0"]
+    optimizer.zero_grad()
+    loss_of(model, INPUTS).backward()
+    model[2].weight.grad[0, 0] = float("inf")
+    with pytest.raises(FloatingPointError, match="not finite"):
+        optimizer.step()
+    assert optimizer.approximations()["0"] is curvature

@@ -151,3 +151,19 @@ def test_a_compiled_model_trains_like_the_plain_one(when: str, backend: str, opt
     train(called, optimizer, 4)
     for p, q in zip(model.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-10, atol=1e-12)
+
+
+def test_a_step_inside_autocast_is_that_outside() -> None:
+    inside, outside = network(torch.float32), network(torch.float32)
+    for model, enabled in ((inside, True), (outside, False)):
+        optimizer = make("kpsvd", model)
+        optimizer.zero_grad()
+        loss_of(model, INPUTS.float()).backward()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            optimizer.step()
+    assert equal(inside, outside)
+
+
+def test_replicas_within_a_model_are_refused() -> None:
+    with pytest.raises(TypeError, match="DataParallel is not supported"):
+        make("kfac", nn.Sequential(nn.DataParallel(network()), nn.Linear(6, 6)))
