@@ -79,7 +79,7 @@ def activation_rows(module: SupportedModule, inputs: Tensor) -> Tensor:
 
 
 def gradient_rows(module: SupportedModule, gradient: Tensor) -> Tensor:
-    """G of every example and position, (m, d_out) or (m, T, d_out), of the gradient of the layer's outputs."""
+    """The rows g of every example and position, (m, d_out) or (m, T, d_out), of the gradient of the layer's outputs."""
     gradient = _at_least_float32(gradient)
     if isinstance(module, nn.Conv2d):
         return gradient.flatten(2).mT.contiguous()

@@ -13,6 +13,7 @@ from kfsvd.eigenbasis import KroneckerEigenbasis
 if TYPE_CHECKING:
     from kfsvd.curvature import Curvature
     from kfsvd.inverse import DampingRule
+    from kfsvd.kronecker import KroneckerSum
     from kfsvd.rearrangement import Solver
     from kfsvd.samples import LayerSamples
 
@@ -48,13 +49,15 @@ class EKFAC(Approximation):
 
     def fit(self, samples: LayerSamples) -> KroneckerEigenbasis:
         """The product's eigenvectors, and the diagonal of F in them."""
-        product = KFAC() if self.basis == "kfac" else KPSVD(solver=self.solver)
-        return KroneckerEigenbasis.of(product.fit(samples), samples)
+        return KroneckerEigenbasis.of(self._product(samples), samples)
 
     def average(self, past: Curvature, samples: LayerSamples, rho: float) -> KroneckerEigenbasis:
         """The basis of the averaged factors, and in it the exact diagonal of ρ F̂_past + (1 − ρ) F_new."""
         assert isinstance(past, KroneckerEigenbasis)
-        product = KFAC() if self.basis == "kfac" else KPSVD(solver=self.solver)
-        new = KroneckerEigenbasis.of(past.factors.average(product.fit(samples), rho), samples)
+        new = KroneckerEigenbasis.of(past.factors.average(self._product(samples), rho), samples)
         scales = past.diagonal_in(new.basis_in, new.basis_out).lerp(new.scales, 1 - rho)
         return KroneckerEigenbasis(new.factors, new.basis_in, new.basis_out, scales)
+
+    def _product(self, samples: LayerSamples) -> KroneckerSum:
+        """The single Kronecker product whose eigenvectors are the basis."""
+        return (KFAC() if self.basis == "kfac" else KPSVD(solver=self.solver)).fit(samples)

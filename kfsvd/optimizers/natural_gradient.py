@@ -316,13 +316,14 @@ class NaturalGradient(Optimizer):
         """The parameter groups, and the names of what the fallback updates."""
         preconditioned = [p for layer in self._layers.values() for p in layer.parameters]
         known = {id(p) for p in preconditioned}
-        others = {n: p for n, p in original(self.model).named_parameters() if p.requires_grad and id(p) not in known}
+        model = original(self.model)
+        others = {n: p for n, p in model.named_parameters() if p.requires_grad and id(p) not in known}
         groups: list[dict[str, Any]] = [{"params": preconditioned, "lr": lr}]
         if others:
-            modules = dict(original(self.model).named_modules())
+            modules = dict(model.named_modules())
             reasons: dict[str, list[str]] = {}
             for n in others:
-                reason = why_unsupported(modules[n.rpartition(".")[0]], original(self.model))
+                reason = why_unsupported(modules[n.rpartition(".")[0]], model)
                 reasons.setdefault(reason or "not a weight or bias of its layer", []).append(n)
             listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
             warnings.warn(
@@ -399,7 +400,7 @@ class NaturalGradient(Optimizer):
             adam_step(group, self.state)
 
     def _momentum_step(self, layers: list[PreconditionedLayer], gradients: list[Tensor], steps: list[Tensor]) -> None:
-        """V ← μ v + ν Δ."""
+        """Heavy ball: v ← μ v + ν Δ, ν the KL clip's scale or 1."""
         if self.step_rule == "kl_clip":
             total = torch.stack([(g * s).sum().abs() for g, s in zip(gradients, steps, strict=True)]).sum()
             torch._foreach_mul_(steps, (self.kl_clip / (total + 1e-30)).sqrt().clamp(max=1))
@@ -411,7 +412,7 @@ class NaturalGradient(Optimizer):
             self._move(layer)
 
     def _quadratic_step(self, layers: list[PreconditionedLayer], gradients: list[Tensor], steps: list[Tensor]) -> None:
-        """V ← α Δ + μ v at the least point of the quadratic model; every few steps λ by how well it predicted."""
+        """The step v ← α Δ + μ v at the quadratic model's least point; at times λ by how well it predicted."""
         group = self.param_groups[0]
         model = QuadraticModel(original(self.model), likelihood_named(self.likelihood), self._observer.call)
         names = self._parameter_names(layers)

@@ -22,22 +22,13 @@ from tests.benchmarks.test_kernels import REFRESH_EVERY, iteration
 from tests.kfsvd.conftest import make_samples, with_positions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor, nn
 
     from tests.benchmarks.networks import Network
 
 PARTS = ("fit", "inverse", "precondition", "step")
+pytestmark = pytest.mark.usefixtures("one_thread")
 ROUNDS = {"curves": 5, "mnist": 2, "faces": 1}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def refresh(net: Network, model: nn.Module, method: str) -> None:

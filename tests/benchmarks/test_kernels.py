@@ -20,8 +20,6 @@ from kfsvd.optimizers import OPTIMIZERS, NaturalGradient
 from tests.benchmarks.networks import DAMPING, METHODS, NETWORKS, fits, inverses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor, nn
 
     from kfsvd import Curvature, LayerSamples
@@ -30,16 +28,9 @@ if TYPE_CHECKING:
 REFRESH_EVERY = 20
 ROUNDS = {"curves": 3, "mnist": 2, "faces": 1}
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 over_networks = pytest.mark.parametrize("network", NETWORKS)
 over_methods = pytest.mark.parametrize("method", METHODS)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @cache
