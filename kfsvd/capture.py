@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
-from kfsvd.layers import activation_rows, gradient_rows, supported_layers, why_unsupported
+from kfsvd.layers import activation_rows, gradient_rows, supported_layers, tied_parameters, why_unsupported
 from kfsvd.likelihoods import Likelihood, likelihood_named
 from kfsvd.samples import LayerSamples
 
@@ -79,8 +79,9 @@ def capture(
         raise ValueError("the empirical Fisher matrix needs the data's targets")
     if layers is None:
         layers = supported_layers(model)
+    tied = tied_parameters(model)
     for name, layer in layers.items():
-        if reason := why_unsupported(layer, model):
+        if reason := why_unsupported(layer, model, tied):
             raise ValueError(f"layer {name!r} is not supported: {reason}")
     model = original(model)
     activations: dict[str, list[Tensor]] = {name: [] for name in layers}

@@ -24,23 +24,33 @@ SupportedModule = nn.Linear | nn.Conv2d
 
 def supported_layers(model: nn.Module) -> dict[str, SupportedModule]:
     """The layers of `model` that are preconditioned, by name; see `why_unsupported` for the others."""
+    tied = tied_parameters(model)
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, SupportedModule) and why_unsupported(module, model) is None
+        if isinstance(module, SupportedModule) and why_unsupported(module, model, tied) is None
     }
 
 
-def why_unsupported(module: nn.Module, model: nn.Module) -> str | None:
-    """Why a module of `model` with parameters of its own is not preconditioned; None if it is."""
+def tied_parameters(model: nn.Module) -> set[int]:
+    """The identities of the parameters that several modules of `model` share."""
+    owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
+    return {key for key, count in owners.items() if count > 1}
+
+
+def why_unsupported(module: nn.Module, model: nn.Module, tied: set[int] | None = None) -> str | None:
+    """Why a module of `model` with parameters of its own is not preconditioned; None if it is.
+
+    Who asks of many modules gives their `tied_parameters`, which takes a walk over the model.
+    """
     if not isinstance(module, SupportedModule):
         return f"{type(module).__name__} is neither Linear nor Conv2d"
     if not module.weight.requires_grad:
         return "its weight is frozen"
     if isinstance(module, nn.Conv2d) and module.groups != 1:
         return f"a convolution with groups={module.groups} has no single Kronecker form"
-    owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
-    if any(owners[id(p)] > 1 for p in module.parameters()):
+    tied = tied_parameters(model) if tied is None else tied
+    if any(id(p) in tied for p in module.parameters()):
         return "its parameters are tied to another module's"
     if nn.utils.parametrize.is_parametrized(module):
         return "its weight is parametrized"
