@@ -97,7 +97,7 @@ class KroneckerEigenbasis(Curvature):
         check_choices(damping, rule, guard)
         if rule != "exact":
             raise ValueError(f"a diagonal in an eigenbasis takes the damping rule 'exact' alone; got {rule!r}")
-        return SpectralInverse(self.basis_in, self.basis_out, self.scales + damping)
+        return SpectralInverse(self.basis_in, self.basis_out, (self.scales + damping).reciprocal())
 
     def diagonal_in(self, basis_in: Tensor, basis_out: Tensor) -> Tensor:
         """Diag F̂ in another basis: (V_outᵀU_out)∘² s ((V_inᵀU_in)∘²)ᵀ, (d_out, d_in).

@@ -26,25 +26,36 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@dataclass(frozen=True, eq=False)
 class WoodburyInverse(DampedInverse):
     """V ↦ (F + λI)⁻¹ V of the sampled Fisher matrix F over one or several layers.
 
     Args:
         samples: one entry for each layer, of the same examples in the same order.
         damping: λ.
-
-    Raises:
-        ValueError: the layers' samples do not correspond.
+        roots: √w (m,), of the examples' weights.
+        factor: the Cholesky factor of λI + JJᵀ, (m, m).
 
     """
 
-    def __init__(self, samples: Sequence[LayerSamples], damping: float) -> None:
+    samples: tuple[LayerSamples, ...]
+    damping: float
+    roots: Tensor
+    factor: Tensor
+
+    @classmethod
+    def of(cls, samples: Sequence[LayerSamples], damping: float) -> WoodburyInverse:
+        """Prepare it.
+
+        Raises:
+            ValueError: the layers' samples do not correspond.
+
+        """
         check_corresponding(samples)
-        self.samples, self.damping = tuple(samples), damping
-        self.roots = samples[0].normalised_weights.sqrt()
-        gram = network_gram(samples) * torch.outer(self.roots, self.roots)
+        roots = samples[0].normalised_weights.sqrt()
+        gram = network_gram(samples) * torch.outer(roots, roots)
         gram.diagonal().add_(damping)
-        self.factor = cholesky(gram)
+        return cls(tuple(samples), damping, roots, cholesky(gram))
 
     def __call__(self, gradient: Tensor) -> Tensor:
         """Of one layer's gradient V (d_out, d_in)."""
@@ -119,7 +130,7 @@ class SampledFisher(Curvature):
         check_choices(damping, rule, guard)
         if rule != "exact":
             raise ValueError(f"the sampled Fisher matrix takes the damping rule 'exact' alone; got {rule!r}")
-        return WoodburyInverse([self.samples], damping)
+        return WoodburyInverse.of([self.samples], damping)
 
     def tensors(self) -> dict[str, Tensor]:
         """Activations, gradients and weights."""
@@ -175,5 +186,5 @@ def natural_gradient(
     check_choices(damping, "exact", "floor")
     if samples.keys() != gradients.keys():
         raise ValueError(f"samples and gradients must be of the same layers; got {[*samples]} and {[*gradients]}")
-    inverse = WoodburyInverse([samples[name] for name in samples], damping)
+    inverse = WoodburyInverse.of([samples[name] for name in samples], damping)
     return dict(zip(samples, inverse.joint([gradients[name] for name in samples]), strict=True))

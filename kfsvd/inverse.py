@@ -22,6 +22,7 @@ although F is not: 1 + t_i s_j ≤ 0 turns a step into ascent. `floor` raises th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
@@ -43,46 +44,96 @@ class IndefiniteError(ArithmeticError):
     """A damped Kronecker sum is not positive definite and the guard is `raise`."""
 
 
+class Direction(ABC):
+    """Δ = (F̂ damped)⁻¹ V of one gradient V, in the form that its inverse gives it."""
+
+    slope: Tensor
+    """⟨V, Δ⟩, a scalar."""
+
+    @abstractmethod
+    def matrix(self) -> Tensor:
+        """Δ, (d_out, d_in)."""
+
+    @abstractmethod
+    def add_to(self, momentum: Tensor, decay: float, scale: Tensor) -> None:
+        """Momentum ← decay · momentum + scale · Δ, in place.
+
+        Args:
+            momentum: (d_out, d_in).
+            decay: the factor of what is there.
+            scale: a scalar, on the device of Δ.
+
+        """
+
+
+class DenseDirection(Direction):
+    """Δ as a matrix."""
+
+    def __init__(self, gradient: Tensor, step: Tensor) -> None:
+        """Keep Δ = `step` of V = `gradient`, both (d_out, d_in)."""
+        self.step = step
+        self.slope = torch.dot(gradient.flatten(), step.flatten())
+
+    def matrix(self) -> Tensor:
+        """Δ."""
+        return self.step
+
+    def add_to(self, momentum: Tensor, decay: float, scale: Tensor) -> None:
+        """Momentum ← decay · momentum + scale · Δ."""
+        momentum.mul_(decay).addcmul_(self.step, scale)
+
+
 class DampedInverse(ABC):
-    """V ↦ (F̂ damped)⁻¹ V for V (d_out, d_in)."""
+    """V ↦ (F̂ damped)⁻¹ V for V (d_out, d_in).
+
+    A dataclass of tensors, numbers, names, and tuples and other inverses of them: all of it goes into a checkpoint.
+    """
 
     @abstractmethod
     def __call__(self, gradient: Tensor) -> Tensor:
         """The preconditioned gradient, (d_out, d_in)."""
 
+    def direction(self, gradient: Tensor) -> Direction:
+        """The same in a form that is cheap to step along."""
+        return DenseDirection(gradient, self(gradient))
 
+
+@dataclass(frozen=True, eq=False)
 class FactoredInverse(DampedInverse):
-    """V ↦ B_λ⁻¹ V A_λ⁻¹: two Cholesky inversions, two products a step."""
+    """V ↦ B_λ⁻¹ V A_λ⁻¹: two products a step."""
 
-    def __init__(self, a: Tensor, b: Tensor) -> None:
-        """Invert the damped factors `a` (d_in, d_in) and `b` (d_out, d_out)."""
-        self.a_inverse, self.b_inverse = _cholesky_inverse(a), _cholesky_inverse(b)
+    a_inverse: Tensor
+    b_inverse: Tensor
+
+    @classmethod
+    def of(cls, a: Tensor, b: Tensor) -> FactoredInverse:
+        """Of the damped factors `a` (d_in, d_in) and `b` (d_out, d_out), by two Cholesky inversions."""
+        return cls(_cholesky_inverse(a), _cholesky_inverse(b))
 
     def __call__(self, gradient: Tensor) -> Tensor:
         """B_λ⁻¹ V A_λ⁻¹."""
         return self.b_inverse @ gradient @ self.a_inverse
 
 
+@dataclass(frozen=True, eq=False)
 class SpectralInverse(DampedInverse):
-    """V ↦ K_B [(K_Bᵀ V K_A) ⊘ D] K_Aᵀ: an inverse in a joint eigenbasis."""
+    """V ↦ K_B [(K_Bᵀ V K_A) ∘ R] K_Aᵀ: an inverse in a joint eigenbasis, K_A (d_in, d_in), K_B (d_out, d_out)."""
 
-    def __init__(self, basis_a: Tensor, basis_b: Tensor, denominators: Tensor) -> None:
-        """Keep K_A (d_in, d_in), K_B (d_out, d_out) and 1 ⊘ D, D (d_out, d_in) positive."""
-        self.basis_a, self.basis_b = basis_a, basis_b
-        self.reciprocals = denominators.reciprocal()
+    basis_a: Tensor
+    basis_b: Tensor
+    reciprocals: Tensor
 
     def __call__(self, gradient: Tensor) -> Tensor:
-        """K_B [(K_Bᵀ V K_A) ⊘ D] K_Aᵀ."""
+        """K_B [(K_Bᵀ V K_A) ∘ R] K_Aᵀ."""
         rotated = self.basis_b.mT @ gradient @ self.basis_a
-        return self.basis_b @ (rotated * self.reciprocals) @ self.basis_a.mT
+        return self.basis_b @ rotated.mul_(self.reciprocals) @ self.basis_a.mT
 
 
+@dataclass(frozen=True, eq=False)
 class DenseInverse(DampedInverse):
-    """V ↦ (F̂ + λI)⁻¹ V through a Cholesky factor of the whole block; small blocks only."""
+    """V ↦ (F̂ + λI)⁻¹ V through a Cholesky factor of the whole block, (d_in·d_out)²; small blocks only."""
 
-    def __init__(self, factor: Tensor) -> None:
-        """Keep the Cholesky factor of F̂ + λI, (d_in·d_out)²."""
-        self.factor = factor
+    factor: Tensor
 
     def __call__(self, gradient: Tensor) -> Tensor:
         """Two triangular solves."""
@@ -91,12 +142,17 @@ class DenseInverse(DampedInverse):
         return solution.reshape(gradient.shape[1], gradient.shape[0]).mT
 
 
+@dataclass(frozen=True, eq=False)
 class IterativeInverse(DampedInverse):
-    """V ↦ (F̂ + λI)⁻¹ V by preconditioned conjugate gradients; the guarded inverse where that is indefinite."""
+    """V ↦ (F̂ + λI)⁻¹ V by preconditioned conjugate gradients; the guarded inverse where that is indefinite.
 
-    def __init__(self, terms: tuple[tuple[Tensor, Tensor], ...], damping: float, guarded: DampedInverse, guard: Guard):
-        """Keep the terms; `guarded` is the positive definite factored inverse: preconditioner and fallback."""
-        self.terms, self.damping, self.guarded, self.guard = terms, damping, guarded, guard
+    `guarded` is the positive definite factored inverse: preconditioner and fallback.
+    """
+
+    terms: tuple[tuple[Tensor, Tensor], ...]
+    damping: float
+    guarded: DampedInverse
+    guard: Guard
 
     def __call__(self, gradient: Tensor) -> Tensor:
         """Conjugate gradients to a relative residual of 1e-12 (1e-6 in float32).
@@ -163,7 +219,8 @@ def _exact(terms: tuple[tuple[Tensor, Tensor], ...], damping: float, guard: Guar
     a, b = terms[0]
     if len(terms) == 1:
         (values_a, vectors_a), (values_b, vectors_b) = symmetric_eigh(a), symmetric_eigh(b)
-        return SpectralInverse(vectors_a, vectors_b, torch.outer(values_b, values_a).clamp(min=0) + damping)
+        denominators = torch.outer(values_b, values_a).clamp(min=0) + damping
+        return SpectralInverse(vectors_a, vectors_b, denominators.reciprocal())
     if len(a) * len(b) <= _DENSE_LIMIT:
         dense = torch.stack([torch.kron(a, b) for a, b in terms]).sum(0)
         dense.diagonal().add_(damping)
@@ -184,27 +241,44 @@ def _factored(
         raise ValueError(f"the factored damping rules take at most two Kronecker terms; got {len(terms)}")
     a, b = damped_factors(*terms[0], damping, pi)
     if len(terms) == 1:
-        return FactoredInverse(a, b)
+        return FactoredInverse.of(a, b)
     basis_a, values_a = _joint_basis(a, terms[1][0])
     basis_b, values_b = _joint_basis(b, terms[1][1])
-    denominators = 1 + torch.outer(values_b, values_a)
-    if guard == "raise" and not bool((denominators > 0).all()):
+    return SpectralInverse(basis_a, basis_b, guarded(1 + torch.outer(values_b, values_a), guard).reciprocal())
+
+
+def guarded(denominators: Tensor, guard: Guard) -> Tensor:
+    """The denominators 1 + t_i s_j, positive.
+
+    Raises:
+        IndefiniteError: one is not, and the guard is `raise`.
+
+    """
+    if guard == "floor":
+        return denominators.clamp(min=FLOOR)
+    if guard == "absolute":
+        return denominators.abs().clamp(min=1e-6)
+    if not bool((denominators > 0).all()):
         least = float(denominators.min())
         raise IndefiniteError(f"the rank-2 sum is not positive definite: least 1 + ts = {least:.3g}")
-    if guard == "absolute":
-        return SpectralInverse(basis_a, basis_b, denominators.abs().clamp(min=1e-6))
-    return SpectralInverse(basis_a, basis_b, denominators.clamp(min=FLOOR) if guard == "floor" else denominators)
+    return denominators
 
 
 def damped_factors(a: Tensor, b: Tensor, damping: float, pi: float | None) -> tuple[Tensor, Tensor]:
-    """A + π√λ I and B + √λ/π I; without a given π the balancing one, or 1 where a trace vanishes."""
+    """A + π√λ I and B + √λ/π I."""
+    share_a, share_b = shares(a, b, damping, pi)
+    return _add_diagonal(a, share_a), _add_diagonal(b, share_b)
+
+
+def shares(a: Tensor, b: Tensor, damping: float, pi: float | None) -> tuple[Tensor, Tensor]:
+    """π√λ and √λ/π, scalars; without a given π the balancing one, or 1 where a trace vanishes."""
     if pi is not None:
         balance = torch.as_tensor(pi, dtype=a.dtype, device=a.device)
     else:
         mean_a, mean_b = a.diagonal().mean(), b.diagonal().mean()
         positive = (mean_a > 0) & (mean_b > 0)
         balance = torch.where(positive, (mean_a / mean_b).sqrt(), torch.ones_like(mean_a))
-    return _add_diagonal(a, balance * damping**0.5), _add_diagonal(b, damping**0.5 / balance)
+    return balance * damping**0.5, damping**0.5 / balance
 
 
 def _add_diagonal(matrix: Tensor, value: Tensor) -> Tensor:

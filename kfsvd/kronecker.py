@@ -9,6 +9,7 @@ import torch
 
 from kfsvd.curvature import Curvature
 from kfsvd.inverse import DampedInverse, DampingRule, Guard, damped_inverse
+from kfsvd.low_rank import low_rank_inverse
 from kfsvd.spectrum import leading_eigenvalues
 
 if TYPE_CHECKING:
@@ -115,6 +116,36 @@ class KroneckerSum(Curvature):
         """
         return damped_inverse(self.terms, damping, rule=rule, guard=guard, pi=pi)
 
+    def low_rank_inverse(
+        self,
+        damping: float,
+        *,
+        rule: DampingRule = "factored_pi",
+        guard: Guard = "floor",
+        pi: float = 1.0,
+        tolerance: float = 0.5,
+        start: DampedInverse | None = None,
+    ) -> DampedInverse:
+        """A damped inverse of as low a rank as the tolerance allows; see `kfsvd.low_rank`.
+
+        Args:
+            damping: λ > 0.
+            rule: "factored" or "factored_pi".
+            guard: what is done where a sum of two products is not positive definite.
+            pi: the constant π of the rule "factored".
+            tolerance: the bound of the relative error.
+            start: the inverse of a nearby F̂, from whose directions the search starts.
+
+        Raises:
+            ValueError: λ or the tolerance is not positive, a choice is unknown, the rule is "exact", or there are more
+                than two terms.
+            IndefiniteError: the damped sum is not positive definite and the guard is "raise".
+
+        """
+        return low_rank_inverse(
+            self.terms, damping, rule=rule, guard=guard, pi=pi, tolerance=tolerance, start=start
+        )
+
     def average(self, new: Self, rho: float) -> Self:
         """ρ·past + (1 − ρ)·new, factor by factor; a later term's sign is first aligned with its past.
 
@@ -128,8 +159,9 @@ class KroneckerSum(Curvature):
         """
         terms = []
         for index, ((a, b), (new_a, new_b)) in enumerate(zip(self.terms, new.terms, strict=True)):
-            sign = -1.0 if index and (a * new_a).sum() + (b * new_b).sum() < 0 else 1.0
-            terms.append((a.lerp(sign * new_a, 1 - rho), b.lerp(sign * new_b, 1 - rho)))
+            if index and (a * new_a).sum() + (b * new_b).sum() < 0:
+                new_a, new_b = -new_a, -new_b
+            terms.append((a.lerp(new_a, 1 - rho), b.lerp(new_b, 1 - rho)))
         return type(self)(tuple(terms))
 
     def tensors(self) -> dict[str, Tensor]:

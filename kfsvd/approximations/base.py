@@ -35,6 +35,11 @@ class Approximation(ABC):
         """The damping rules that its F̂ takes, the default first."""
         return ("factored_pi", "factored", "exact")
 
+    @property
+    def inverses(self) -> tuple[str, ...]:
+        """The forms of inverse that its F̂ takes: "low_rank" where it takes the factored rules."""
+        return ("dense", "low_rank") if "factored_pi" in self.damping_rules else ("dense",)
+
     @abstractmethod
     def fit(self, samples: LayerSamples) -> Curvature:
         """F̂ of the samples' Fisher block.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
 
 from kfsvd.approximations.exact import Exact
 from kfsvd.exact import SampledFisher, WoodburyInverse
+from kfsvd.inverse import DenseDirection, Direction
+from kfsvd.optimizers.checkpoint import plain, restored
 from kfsvd.optimizers.natural_gradient import NaturalGradient
 
 if TYPE_CHECKING:
@@ -49,20 +51,47 @@ class ExactNaturalGradient(NaturalGradient):
         options.setdefault("curvature_batch", 1.0)
         super().__init__(model, likelihood, approximation=Exact(), **options)
 
-    def _prepare_inverses(self) -> None:
-        if self.blocks == "layers":
-            super()._prepare_inverses()
-            return
-        fishers = {id(layer): layer.inverted for layer in self._layers.values()}
-        samples = {key: fisher.samples for key, fisher in fishers.items() if isinstance(fisher, SampledFisher)}
-        self._joint = WoodburyInverse(list(samples.values()), self._inverse_damping) if samples else None
-        self._joined = [layer for layer in self._layers.values() if id(layer) in samples]
+    def state_dict(self) -> dict[str, Any]:
+        """As `NaturalGradient`'s, with the joint inverse."""
+        state = super().state_dict()
+        joined = [name for name, layer in self._layers.items() if layer.inverse is not None]
+        state["natural_gradient"]["joint"] = {"inverse": plain(self._joint), "layers": joined}
+        return state
 
-    def _preconditioned(self, layers: Sequence[PreconditionedLayer], gradients: Sequence[Tensor]) -> list[Tensor]:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a `state_dict`.
+
+        Raises:
+            ValueError: the state is of another kind of optimizer, of other layers, or of other blocks.
+
+        """
+        super().load_state_dict(state_dict)
+        joint = state_dict["natural_gradient"]["joint"]
+        self._joint = restored(joint["inverse"], self._device_generator.device)
+        if self._joint is not None:
+            for name in joint["layers"]:
+                self._layers[name].inverse = self._joint
+
+    def _inverse_state(self, layer: PreconditionedLayer) -> Any:
+        return super()._inverse_state(layer) if self._joint is None else None
+
+    def _refresh_inverses(self) -> None:
+        if self.blocks == "layers":
+            super()._refresh_inverses()
+            return
+        fishers = {name: layer.running.curvature for name, layer in self._layers.items()}
+        samples = {name: fisher.samples for name, fisher in fishers.items() if isinstance(fisher, SampledFisher)}
+        damping = self.param_groups[0]["damping"]
+        self._joint = WoodburyInverse.of(list(samples.values()), damping) if samples else None
+        for name, layer in self._layers.items():
+            layer.inverse = self._joint if name in samples else None
+
+    def _directions(self, layers: Sequence[PreconditionedLayer], gradients: Sequence[Tensor]) -> list[Direction]:
         if self._joint is None:
-            return super()._preconditioned(layers, gradients)
+            return super()._directions(layers, gradients)
         given = {id(layer): gradient for layer, gradient in zip(layers, gradients, strict=True)}
-        zeros = {id(la): gradients[0].new_zeros(la.inverted.shape) for la in self._joined if la.inverted is not None}
-        joint = self._joint.joint([{**zeros, **given}[id(layer)] for layer in self._joined])
-        steps = {id(layer): step for layer, step in zip(self._joined, joint, strict=True)}
-        return [steps[id(layer)] for layer in layers]
+        joined = [layer for layer in self._layers.values() if layer.inverse is not None]
+        shapes = [samples.shape for samples in self._joint.samples]
+        whole = [given.get(id(la), gradients[0].new_zeros(shape)) for la, shape in zip(joined, shapes, strict=True)]
+        steps = {id(layer): step for layer, step in zip(joined, self._joint.joint(whole), strict=True)}
+        return [DenseDirection(given[id(layer)], steps[id(layer)]) for layer in layers]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,20 +15,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kfsvd.averaging import RunningCurvature
-    from kfsvd.curvature import Curvature
     from kfsvd.inverse import DampedInverse
     from kfsvd.layers import SupportedModule
+    from kfsvd.optimizers.scaling import AdamMoments
 
 
 class PreconditionedLayer:
-    """A layer's curvature: the running average, and the damped inverse as last prepared."""
+    """A layer's curvature as a running average, the damped inverse as last prepared, and the state of its steps."""
 
     def __init__(self, module: SupportedModule, running: RunningCurvature) -> None:
         self.module, self.running = module, running
         self.with_bias = has_trained_bias(module)
-        self.inverted: Curvature | None = None  # what `inverse` was prepared of
         self.inverse: DampedInverse | None = None
+        self.inverted: dict[str, Tensor] | None = None
+        """The tensors of the F̂ that `inverse` is of, where they are asked for by `moved`."""
         self.momentum: Tensor | None = None
+        self.moments: AdamMoments | None = None
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -37,7 +40,7 @@ class PreconditionedLayer:
     @property
     def active(self) -> bool:
         """Whether a gradient has arrived and an inverse is at hand; without, a layer stands still."""
-        return not self.frozen and self.inverted is not None and any(p.grad is not None for p in self.parameters)
+        return not self.frozen and self.inverse is not None and any(p.grad is not None for p in self.parameters)
 
     @property
     def frozen(self) -> bool:
@@ -49,10 +52,21 @@ class PreconditionedLayer:
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
         return as_matrix(self.module, gradients)
 
-    def add(self, step: Tensor, scale: float) -> None:
-        """[W b] += scale · step."""
-        for parameter, part in zip(self.parameters, as_parameters(self.module, step), strict=True):
-            parameter.add_(part.to(parameter.dtype), alpha=scale)
+    def velocity(self) -> list[Tensor]:
+        """The momentum in parts shaped as `parameters`."""
+        assert self.momentum is not None
+        parts = as_parameters(self.module, self.momentum)
+        return [part.to(p.dtype) for part, p in zip(parts, self.parameters, strict=True)]
+
+    def moved(self) -> float:
+        """How far F̂ has moved since it was inverted: the largest relative change of its tensors; ∞ if not known."""
+        if self.inverted is None or self.running.curvature is None:
+            return math.inf
+        now, past = self.running.curvature.tensors(), self.inverted
+        changes = [
+            torch.linalg.vector_norm(now[name] - past[name]) / torch.linalg.vector_norm(past[name]) for name in past
+        ]
+        return float(torch.stack(changes).nan_to_num(nan=0.0).max())
 
 
 def by_name(

@@ -9,8 +9,10 @@ The model it steps on. With F the Fisher matrix of the loss h (nats per example)
 and steps by one of the rules
 
     kl_clip           v ← μ v + ν Δ,  ν = min(1, √(c / Σ_l |⟨∇h_l, Δ_l⟩|)): keeps the step's own KL divergence near c
-    quadratic_model   v ← α Δ + μ v,  α and μ from the quadratic model with the exact F (kfsvd.optimizers.quadratic)
+    adam_norm         v_l ← μ v_l + (‖Adam's step_l‖/‖Δ_l‖) Δ_l    Adam's length in every layer ("grafting")
+    sgd_norm          v_l ← μ v_l + (‖∇h_l‖/‖Δ_l‖) Δ_l              the gradient's
     none              v ← μ v + Δ
+    quadratic_model   v ← α Δ + μ v,  α and μ from the quadratic model with the exact F (kfsvd.optimizers.quadratic)
     θ ← (1 − η w) θ − η v             learning rate η, decoupled weight decay w
 
 F̂ is refreshed on a random part of the inputs that the model saw last, with labels sampled from the model itself (the
@@ -19,7 +21,6 @@ true Fisher matrix, unless another `fisher` is asked for), and averaged with its
 
 from __future__ import annotations
 
-import sys
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
@@ -32,17 +33,18 @@ from torch.optim import Optimizer
 from kfsvd.approximations import Approximation, approximation
 from kfsvd.averaging import Averaging, RunningCurvature
 from kfsvd.capture import FisherType, capture, original
-from kfsvd.layers import (
-    has_trained_bias,
-    supported_layers,
-    why_unsupported,
-)
+from kfsvd.kronecker import KroneckerSum
+from kfsvd.layers import has_trained_bias, supported_layers, why_unsupported
 from kfsvd.likelihoods import likelihood_named
+from kfsvd.optimizers.checkpoint import plain, restored
+from kfsvd.optimizers.checks import refuse_nonfinite, refuse_parallel, user_level
 from kfsvd.optimizers.fallback import adam_step
+from kfsvd.optimizers.intervals import Interval
 from kfsvd.optimizers.layer import PreconditionedLayer, by_name
 from kfsvd.optimizers.observer import Observer
-from kfsvd.optimizers.options import StepRule, check_options
+from kfsvd.optimizers.options import check_options
 from kfsvd.optimizers.quadratic import LM_EVERY, QuadraticModel, damping_after
+from kfsvd.optimizers.scaling import AdamMoments, clipped, grafted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,8 +52,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kfsvd.curvature import Curvature
-    from kfsvd.inverse import DampingRule, Guard
+    from kfsvd.inverse import DampedInverse, DampingRule, Direction, Guard
     from kfsvd.layers import SupportedModule
+    from kfsvd.optimizers.options import Inverse, StepRule
     from kfsvd.samples import LayerSamples
 
 
@@ -66,23 +69,28 @@ class NaturalGradient(Optimizer):
         likelihood: what the outputs mean: "bernoulli" (logits), "gaussian" (means), "categorical" (logits). The loss
             that is minimised must be its negative log-likelihood, summed over outputs and averaged over the batch.
         approximation: how the Fisher matrix is approximated: a name in `kfsvd.APPROXIMATIONS`, or an `Approximation`.
-        lr: η, the step size; if None, 1 for the quadratic model and 0.3 else.
+        lr: η, the step size; if None, 1 for the quadratic model, 1e-3 for the norms of Adam and SGD, and 0.3 else.
         momentum: μ, heavy ball; the quadratic model finds its own wherever this is not 0.
         weight_decay: w, decoupled.
         damping: λ of F + λI, in squared nats per squared unit of a parameter; adapted by the quadratic model.
         damping_rule: how λ enters: "factored_pi", "factored" or "exact"; if None, the approximation's own default.
         damping_pi: the constant π of the rule "factored".
         damping_floor: the least λ that the quadratic model adapts to.
-        refresh_every: iterations between curvature refreshes.
+        inverse: "dense", or "low_rank": a few directions of each factor and the rest as isotropic, at a fraction of the
+            cost; see `kfsvd.low_rank`.
+        inverse_tolerance: the bound of a low-rank inverse's relative error.
+        refresh_every: iterations between curvature refreshes: a number, or a schedule such as "10, 100 from 500".
         statistics_every: iterations between new curvature batches; `refresh_every` if None.
         inverse_every: iterations between new inverses; `refresh_every` if None.
+        refresh_tolerance: a layer keeps its inverse while no tensor of F̂ has changed by more than this since, relative
+            in its norm.
         curvature_batch: examples of a curvature batch, as a share of the last batch up to 1, else as a number.
         fisher: labels for the curvature: "monte_carlo", "exact" or "empirical"; see `kfsvd.capture`.
         fisher_samples: labels of an example, for "monte_carlo".
         averaging: how F̂ is averaged over refreshes: "factors", "stream" or "samples"; see `kfsvd.averaging`.
         decay: the largest weight ρ of the past in the running average; 0 keeps the newest batch alone.
         guard: what is done where a rank-2 sum is not positive definite: "floor", "absolute" or "raise".
-        step_rule: "kl_clip", "quadratic_model" or "none".
+        step_rule: "kl_clip", "adam_norm", "sgd_norm", "none" or "quadratic_model".
         kl_clip: c, in nats.
         fallback_lr: Adam's step size on parameters outside supported layers.
         seed: of the curvature batches and sampled labels.
@@ -109,9 +117,12 @@ class NaturalGradient(Optimizer):
         damping_rule: DampingRule | None = None,
         damping_pi: float = 1.0,
         damping_floor: float = 0.01,
-        refresh_every: int = 10,
-        statistics_every: int | None = None,
-        inverse_every: int | None = None,
+        inverse: Inverse = "dense",
+        inverse_tolerance: float = 0.5,
+        refresh_every: int | str = 10,
+        statistics_every: int | str | None = None,
+        inverse_every: int | str | None = None,
+        refresh_tolerance: float = 0.0,
         curvature_batch: float = 0.25,
         fisher: FisherType = "monte_carlo",
         fisher_samples: int = 1,
@@ -123,11 +134,10 @@ class NaturalGradient(Optimizer):
         fallback_lr: float = 1e-3,
         seed: int = 0,
     ) -> None:
-        _refuse_parallel(model)
+        refuse_parallel(model)
         self.approximation = _approximation(approximation)
-        rules = self.approximation.damping_rules
         check_options(
-            rules,
+            self.approximation,
             lr=lr,
             momentum=momentum,
             weight_decay=weight_decay,
@@ -135,9 +145,12 @@ class NaturalGradient(Optimizer):
             damping_rule=damping_rule,
             damping_pi=damping_pi,
             damping_floor=damping_floor,
+            inverse=inverse,
+            inverse_tolerance=inverse_tolerance,
             refresh_every=refresh_every,
             statistics_every=statistics_every,
             inverse_every=inverse_every,
+            refresh_tolerance=refresh_tolerance,
             curvature_batch=curvature_batch,
             fisher=fisher,
             fisher_samples=fisher_samples,
@@ -155,11 +168,12 @@ class NaturalGradient(Optimizer):
             for name, module in layers.items()
         }
         self.model, self.likelihood = model, likelihood
-        self.damping_rule: DampingRule = damping_rule or rules[0]
+        self.damping_rule: DampingRule = damping_rule or self.approximation.damping_rules[0]
         self.damping_pi, self.damping_floor, self.guard = damping_pi, damping_floor, guard
         self.step_rule, self.kl_clip = step_rule, kl_clip
-        self.statistics_every = statistics_every or refresh_every
-        self.inverse_every = inverse_every or refresh_every
+        self.inverse, self.inverse_tolerance, self.refresh_tolerance = inverse, inverse_tolerance, refresh_tolerance
+        self.statistics_every = Interval.of(refresh_every if statistics_every is None else statistics_every)
+        self.inverse_every = Interval.of(refresh_every if inverse_every is None else inverse_every)
         self.averaging, self.decay = averaging, decay
         self.curvature_batch, self.fisher, self.fisher_samples = curvature_batch, fisher, fisher_samples
         self.phase: Callable[[str], AbstractContextManager[object]] = _no_phase
@@ -169,7 +183,7 @@ class NaturalGradient(Optimizer):
         self._cpu_generator = torch.Generator().manual_seed(seed)
         self._device_generator = torch.Generator(next(model.parameters()).device).manual_seed(seed + 1)
         if lr is None:
-            lr = 1.0 if step_rule == "quadratic_model" else 0.3
+            lr = {"quadratic_model": 1.0, "adam_norm": 1e-3, "sgd_norm": 1e-3}.get(step_rule, 0.3)
         self._complete = False
         groups, self.fallback_parameters = self._groups(lr, fallback_lr)
         super().__init__(groups, {"momentum": momentum, "weight_decay": weight_decay, "damping": damping})
@@ -189,6 +203,10 @@ class NaturalGradient(Optimizer):
         """Every layer's samples of the last curvature batch; empty before the first step."""
         return {n: la.running.samples for n, la in self._layers.items() if la.running.samples is not None}
 
+    def inverses(self) -> dict[str, DampedInverse]:
+        """Every layer's damped inverse, as last prepared; empty before the first step."""
+        return {n: la.inverse for n, la in self._layers.items() if la.inverse is not None}
+
     def precondition(self) -> dict[str, Tensor]:
         """Δ = (F̂ + λI)⁻¹ ∇h of the gradients at hand, (d_out, d_in) by layer, with the inverses as last prepared.
 
@@ -202,7 +220,8 @@ class NaturalGradient(Optimizer):
             raise RuntimeError("no curvature is at hand before the first step")
         layers = {name: layer for name, layer in self._layers.items() if layer.active}
         gradients = [layer.gradient() for layer in layers.values()]
-        return dict(zip(layers, self._preconditioned(list(layers.values()), gradients), strict=True))
+        directions = self._directions(list(layers.values()), gradients)
+        return {name: direction.matrix() for name, direction in zip(layers, directions, strict=True)}
 
     def detach(self) -> None:
         """Take the optimizer's hooks from the model; it can make no further step."""
@@ -230,11 +249,11 @@ class NaturalGradient(Optimizer):
                 loss = closure()
         self._check_biases()
         with torch.autocast(self._device_generator.device.type, enabled=False):
-            _refuse_nonfinite([p.grad for group in self.param_groups for p in group["params"]])
-            if self._iteration % self.statistics_every == 0:
+            refuse_nonfinite([p.grad for group in self.param_groups for p in group["params"]])
+            if self.statistics_every.due(self._iteration):
                 with self.phase("curvature"):
                     self._refresh_statistics()
-            if self._iteration % self.inverse_every == 0:
+            if self.inverse_every.due(self._iteration):
                 with self.phase("inversion"):
                     self._refresh_inverses()
             with self.phase("update"):
@@ -261,8 +280,10 @@ class NaturalGradient(Optimizer):
         layers = {
             name: {
                 "running": layer.running.state(),
-                "inverted": None if layer.inverted is None else layer.inverted.tensors(),
+                "inverse": self._inverse_state(layer),
+                "inverted": layer.inverted,
                 "momentum": layer.momentum,
+                "moments": plain(layer.moments),
             }
             for name, layer in self._layers.items()
         }
@@ -277,7 +298,7 @@ class NaturalGradient(Optimizer):
         return {**super().state_dict(), "natural_gradient": own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a `state_dict`; the inverses are prepared anew from the curvature that they were made of.
+        """Go on from a `state_dict`.
 
         Raises:
             ValueError: the state is of another kind of optimizer, or of other layers.
@@ -294,13 +315,10 @@ class NaturalGradient(Optimizer):
         self._cpu_generator.set_state(own["cpu_generator"].cpu())
         self._device_generator.set_state(own["device_generator"].cpu())
         for name, layer in self._layers.items():
-            state = _copied(own["layers"][name], layer.module.weight.device)
+            state = restored(own["layers"][name], layer.module.weight.device)
             layer.running.load(state["running"])
-            layer.momentum = state["momentum"]
-            inverted = state["inverted"]
-            layer.inverted = None if inverted is None else self.approximation.curvature.from_tensors(inverted)
-        if self._iteration:
-            self._prepare_inverses()
+            layer.inverse, layer.inverted = state["inverse"], state["inverted"]
+            layer.momentum, layer.moments = state["momentum"], state["moments"]
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but hooks on the optimizer itself, a clock's `phase`, and a scheduler's wrapper around `step`."""
@@ -328,7 +346,7 @@ class NaturalGradient(Optimizer):
             listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
             warnings.warn(
                 f"{type(self).__name__}: updated by Adam with lr={fallback_lr}, not by natural gradient: {listed}",
-                stacklevel=_user_level(),
+                stacklevel=user_level(),
             )
             groups.append({"params": list(others.values()), "lr": fallback_lr})
         return groups, tuple(others)
@@ -367,22 +385,32 @@ class NaturalGradient(Optimizer):
             layer.running.refresh(taken[name])
 
     def _refresh_inverses(self) -> None:
-        self._inverse_damping = self.param_groups[0]["damping"]
+        damping = self.param_groups[0]["damping"]
+        same_damping, self._inverse_damping = damping == self._inverse_damping, damping
         for layer in self._layers.values():
-            layer.inverted = layer.running.curvature
-        self._prepare_inverses()
+            if layer.running.curvature is None:
+                layer.inverse = layer.inverted = None
+            elif not (same_damping and layer.moved() <= self.refresh_tolerance):
+                layer.inverse = self._prepared(layer.running.curvature, layer.inverse)
+                layer.inverted = layer.running.curvature.tensors() if self.refresh_tolerance else None
 
-    def _prepare_inverses(self) -> None:
-        for layer in self._layers.values():
-            if layer.inverted is not None:
-                layer.inverse = layer.inverted.inverse(
-                    self._inverse_damping, rule=self.damping_rule, guard=self.guard, pi=self.damping_pi
-                )
+    def _prepared(self, curvature: Curvature, past: DampedInverse | None) -> DampedInverse:
+        """The damped inverse of F̂; a low-rank one is looked for from the past one on."""
+        rule, guard, pi = self.damping_rule, self.guard, self.damping_pi
+        if self.inverse == "dense":
+            return curvature.inverse(self._inverse_damping, rule=rule, guard=guard, pi=pi)
+        assert isinstance(curvature, KroneckerSum)
+        return curvature.low_rank_inverse(
+            self._inverse_damping, rule=rule, guard=guard, pi=pi, tolerance=self.inverse_tolerance, start=past
+        )
 
-    def _preconditioned(self, layers: Sequence[PreconditionedLayer], gradients: Sequence[Tensor]) -> list[Tensor]:
+    def _inverse_state(self, layer: PreconditionedLayer) -> Any:
+        return plain(layer.inverse)
+
+    def _directions(self, layers: Sequence[PreconditionedLayer], gradients: Sequence[Tensor]) -> list[Direction]:
         """(F̂ + λI)⁻¹ ∇h of some layers."""
         return [
-            layer.inverse(gradient)
+            layer.inverse.direction(gradient)
             for layer, gradient in zip(layers, gradients, strict=True)
             if layer.inverse is not None
         ]
@@ -391,25 +419,39 @@ class NaturalGradient(Optimizer):
         layers = [layer for layer in self._layers.values() if layer.active]
         gradients = [layer.gradient() for layer in layers]
         if layers:
-            steps = self._preconditioned(layers, gradients)
+            directions = self._directions(layers, gradients)
             if self.step_rule == "quadratic_model":
-                self._quadratic_step(layers, gradients, steps)
+                self._quadratic_step(layers, gradients, [direction.matrix() for direction in directions])
             else:
-                self._momentum_step(layers, gradients, steps)
+                self._momentum_step(layers, gradients, directions)
         for group in self.param_groups[1:]:
             adam_step(group, self.state)
 
-    def _momentum_step(self, layers: list[PreconditionedLayer], gradients: list[Tensor], steps: list[Tensor]) -> None:
-        """Heavy ball: v ← μ v + ν Δ, ν the KL clip's scale or 1."""
+    def _momentum_step(
+        self, layers: list[PreconditionedLayer], gradients: list[Tensor], directions: list[Direction]
+    ) -> None:
+        """Heavy ball: v ← μ v + ν Δ, ν by the step rule."""
         if self.step_rule == "kl_clip":
-            total = torch.stack([(g * s).sum().abs() for g, s in zip(gradients, steps, strict=True)]).sum()
-            torch._foreach_mul_(steps, (self.kl_clip / (total + 1e-30)).sqrt().clamp(max=1))
-        for layer, step in zip(layers, steps, strict=True):
+            scales = [clipped(directions, self.kl_clip)] * len(layers)
+        elif self.step_rule == "none":
+            scales = [gradients[0].new_ones(())] * len(layers)
+        else:
+            parts = zip(layers, gradients, directions, strict=True)
+            scales = [grafted(direction, self._reference(layer, gradient)) for layer, gradient, direction in parts]
+        for layer, direction, scale in zip(layers, directions, scales, strict=True):
             if layer.momentum is None:
-                layer.momentum = step
-            else:
-                layer.momentum.mul_(self.param_groups[0]["momentum"]).add_(step)
-            self._move(layer)
+                layer.momentum = torch.zeros_like(layer.gradient())
+            direction.add_to(layer.momentum, self.param_groups[0]["momentum"], scale)
+        self._move(layers)
+
+    def _reference(self, layer: PreconditionedLayer, gradient: Tensor) -> Tensor:
+        """The length that a layer's direction is given: of Adam's step, or of the gradient."""
+        if self.step_rule == "sgd_norm":
+            length: Tensor = torch.linalg.vector_norm(gradient)
+            return length
+        if layer.moments is None:
+            layer.moments = AdamMoments.zeros(gradient)
+        return layer.moments.length(gradient)
 
     def _quadratic_step(self, layers: list[PreconditionedLayer], gradients: list[Tensor], steps: list[Tensor]) -> None:
         """The step v ← α Δ + μ v at the quadratic model's least point; at times λ by how well it predicted."""
@@ -425,18 +467,17 @@ class NaturalGradient(Optimizer):
         for layer, step in zip(layers, steps, strict=True):
             past_part = 0 if layer.momentum is None else mu * layer.momentum
             layer.momentum = alpha * step + past_part
-            self._move(layer)
+        self._move(layers)
         if (self._iteration + 1) % LM_EVERY == 0:
             group["damping"] = damping_after(group["damping"], minimum, model.loss(), self.damping_floor)
 
-    def _move(self, layer: PreconditionedLayer) -> None:
+    def _move(self, layers: Sequence[PreconditionedLayer]) -> None:
         """θ ← (1 − η w) θ − η v."""
         group = self.param_groups[0]
-        assert layer.momentum is not None
+        parameters = [parameter for layer in layers for parameter in layer.parameters]
         if group["weight_decay"]:
-            for parameter in layer.parameters:
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        layer.add(layer.momentum, -group["lr"])
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(parameters, [part for layer in layers for part in layer.velocity()], alpha=-group["lr"])
 
     def _parameter_names(self, layers: Sequence[PreconditionedLayer]) -> list[list[str]]:
         names = {id(p): name for name, p in original(self.model).named_parameters()}
@@ -449,40 +490,3 @@ def _no_phase(_name: str) -> AbstractContextManager[object]:
 
 def _approximation(choice: str | Approximation) -> Approximation:
     return choice if isinstance(choice, Approximation) else approximation(choice)
-
-
-def _copied(state: Any, device: torch.device) -> Any:
-    """A state's tensors on the device of the layer, as copies of their own."""
-    if isinstance(state, torch.Tensor):
-        return state.to(device, copy=True)
-    if isinstance(state, dict):
-        return {name: _copied(value, device) for name, value in state.items()}
-    return [_copied(value, device) for value in state] if isinstance(state, list) else state
-
-
-def _refuse_parallel(model: nn.Module) -> None:
-    kinds = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-    parallel = model if isinstance(model, kinds) else next((m for m in model.modules() if isinstance(m, kinds)), None)
-    if parallel is not None:
-        raise TypeError(
-            f"{type(parallel).__name__} is not supported: the curvature would be of one replica's inputs only, and "
-            "differ between replicas; give the optimizer the plain module"
-        )
-
-
-def _refuse_nonfinite(gradients: Sequence[Tensor | None]) -> None:
-    """A gradient that is not finite would leave its NaN in the weights, the momentum and every later step.
-
-    One sum each: no infinity and no NaN leaves a sum finite, and it is read faster than compared.
-    """
-    sums = [gradient.sum().double() for gradient in gradients if gradient is not None]
-    if sums and not torch.isfinite(torch.stack(sums)).all():
-        raise FloatingPointError("a gradient is not finite: no step is made, and the weights are as they were")
-
-
-def _user_level() -> int:
-    """The stack level of the line outside this package that makes the optimizer, for warnings."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("kfsvd."):
-        level, frame = level + 1, frame.f_back
-    return level

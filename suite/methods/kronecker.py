@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from suite.methods.base import Method
 
@@ -13,11 +13,21 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
+def _schedule(value: str) -> str:
+    from kfsvd.optimizers.intervals import Interval
+
+    Interval.of(value)
+    return value
+
+
+Interval = Annotated[int, Field(ge=1)] | Annotated[str, AfterValidator(_schedule)]
+
+
 class Kronecker(Method):
     """A `kfsvd` natural-gradient optimizer; the options are the library's own, name for name."""
 
     lr: float | None = Field(
-        default=None, gt=0, description="step size; if not given, 1 for the quadratic model and 0.3 else"
+        default=None, gt=0, description="step size; if not given, 1 for quadratic_model, 1e-3 for the norms, 0.3 else"
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="heavy-ball factor")
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay")
@@ -27,12 +37,21 @@ class Kronecker(Method):
     )
     damping_pi: float = Field(default=1.0, gt=0, description="the constant π of the rule factored")
     damping_floor: float = Field(default=0.01, gt=0, description="least λ that the quadratic model adapts to")
-    refresh_every: int = Field(default=10, ge=1, description="iterations between curvature refreshes")
-    statistics_every: int | None = Field(
-        default=None, ge=1, description="iterations between new curvature batches; refresh_every if not given"
+    inverse: Literal["dense", "low_rank"] = Field(
+        default="dense", description="of each factor, or of the few directions that stand out of the damping"
     )
-    inverse_every: int | None = Field(
-        default=None, ge=1, description="iterations between new inverses; refresh_every if not given"
+    inverse_tolerance: float = Field(default=0.5, gt=0, description="bound of a low-rank inverse's relative error")
+    refresh_every: Interval = Field(
+        default=10, description="iterations between curvature refreshes, or a schedule such as 10, 100 from 500"
+    )
+    statistics_every: Interval | None = Field(
+        default=None, description="iterations between new curvature batches; refresh_every if not given"
+    )
+    inverse_every: Interval | None = Field(
+        default=None, description="iterations between new inverses; refresh_every if not given"
+    )
+    refresh_tolerance: float = Field(
+        default=0.0, ge=0, description="relative change of a layer's curvature up to which it keeps its inverse"
     )
     curvature_batch: float = Field(
         default=0.25,
@@ -50,7 +69,7 @@ class Kronecker(Method):
     guard: Literal["floor", "absolute", "raise"] = Field(
         default="floor", description="what is done where a rank-2 sum is not positive definite"
     )
-    step_rule: Literal["kl_clip", "quadratic_model", "none"] = Field(
+    step_rule: Literal["kl_clip", "quadratic_model", "adam_norm", "sgd_norm", "none"] = Field(
         default="kl_clip", description="how the step is scaled"
     )
     kl_clip: float = Field(default=0.1, gt=0, description="c of the KL clip, in nats")

@@ -330,10 +330,10 @@ def test_a_step_before_any_forward_pass_says_so() -> None:
         ({"lr": -1.0}, "invalid lr: -1.0"),
         ({"damping": 0.0}, "invalid damping: 0.0"),
         ({"decay": 1.0}, "invalid decay: 1.0"),
-        ({"refresh_every": 0}, "invalid refresh_every: 0"),
+        ({"refresh_every": 0}, "refresh_every must be a number of at least 1"),
         ({"damping_rule": "pi"}, "damping_rule must be one of factored_pi, factored, exact; got 'pi'"),
         ({"guard": "abs"}, "guard must be one of floor, absolute, raise; got 'abs'"),
-        ({"step_rule": "clip"}, "step_rule must be one of kl_clip, quadratic_model, none; got 'clip'"),
+        ({"step_rule": "clip"}, "step_rule must be one of kl_clip, quadratic_model, adam_norm, sgd_norm, none; got 'clip'"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, object], message: str) -> None:

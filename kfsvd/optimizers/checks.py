@@ -1,0 +1,43 @@
+"""What an optimizer refuses before it takes a step, and whom a warning is addressed to."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+
+def refuse_parallel(model: nn.Module) -> None:
+    """Raise a TypeError where the model is, or holds, one that runs in replicas."""
+    kinds = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    parallel = model if isinstance(model, kinds) else next((m for m in model.modules() if isinstance(m, kinds)), None)
+    if parallel is not None:
+        raise TypeError(
+            f"{type(parallel).__name__} is not supported: the curvature would be of one replica's inputs only, and "
+            "differ between replicas; give the optimizer the plain module"
+        )
+
+
+def refuse_nonfinite(gradients: Sequence[Tensor | None]) -> None:
+    """Raise a FloatingPointError where a gradient is not finite: its NaN would stay in the weights and the momentum.
+
+    One sum each: no infinity and no NaN leaves a sum finite, and it is read faster than compared.
+    """
+    sums = [gradient.sum().double() for gradient in gradients if gradient is not None]
+    if sums and not torch.isfinite(torch.stack(sums)).all():
+        raise FloatingPointError("a gradient is not finite: no step is made, and the weights are as they were")
+
+
+def user_level() -> int:
+    """The stack level of the line outside this package that makes the optimizer, for warnings."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("kfsvd."):
+        level, frame = level + 1, frame.f_back
+    return level
