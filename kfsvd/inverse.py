@@ -321,6 +321,8 @@ def symmetric_eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
     divide and conquer return NaN without an error; so they are set to zero first. Where the decomposition fails all
     the same, it is done again in float64.
     """
+    if not matrix.numel():
+        return matrix.diagonal(), matrix
     matrix = _without_subnormals((matrix + matrix.mT) / 2)
     try:
         values, vectors = torch.linalg.eigh(matrix)

@@ -78,7 +78,7 @@ class NaturalGradient(Optimizer):
         damping_floor: the least λ that the quadratic model adapts to.
         inverse: "dense", or "low_rank": a few directions of each factor and the rest as isotropic, at a fraction of the
             cost; see `kfsvd.low_rank`.
-        inverse_tolerance: the bound of a low-rank inverse's relative error.
+        inverse_tolerance: the bound of a low-rank inverse's relative error; if None, 5 for one product and 40 for two.
         refresh_every: iterations between curvature refreshes: a number, or a schedule such as "10, 100 from 500".
         statistics_every: iterations between new curvature batches; `refresh_every` if None.
         inverse_every: iterations between new inverses; `refresh_every` if None.
@@ -118,7 +118,7 @@ class NaturalGradient(Optimizer):
         damping_pi: float = 1.0,
         damping_floor: float = 0.01,
         inverse: Inverse = "dense",
-        inverse_tolerance: float = 0.5,
+        inverse_tolerance: float | None = None,
         refresh_every: int | str = 10,
         statistics_every: int | str | None = None,
         inverse_every: int | str | None = None,

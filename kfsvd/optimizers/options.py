@@ -28,7 +28,7 @@ class Options(TypedDict, total=False):
     damping_pi: float
     damping_floor: float
     inverse: Inverse
-    inverse_tolerance: float
+    inverse_tolerance: float | None
     refresh_every: int | str
     statistics_every: int | str | None
     inverse_every: int | str | None

@@ -1,9 +1,9 @@
 """How long a step is: the scale of every layer's direction, as scalars on its device.
 
-    kl_clip    ν = min(1, √(c / Σ_l |⟨∇h_l, Δ_l⟩|)) for all layers: the step's own KL divergence stays near c
-    adam_norm  ‖Adam's step‖/‖Δ_l‖ for each layer: Adam's length, the natural gradient's direction ("grafting")
-    sgd_norm   ‖∇h_l‖/‖Δ_l‖ for each layer
-    none       one for all
+kl_clip    ν = min(1, √(c / Σ_l |⟨∇h_l, Δ_l⟩|)) for all layers: the step's own KL divergence stays near c
+adam_norm  ‖Adam's step‖/‖Δ_l‖ for each layer: Adam's length, the natural gradient's direction ("grafting")
+sgd_norm   ‖∇h_l‖/‖Δ_l‖ for each layer
+none       one for all
 """
 
 from __future__ import annotations

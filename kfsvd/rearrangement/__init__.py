@@ -38,7 +38,7 @@ def rearranged(samples: LayerSamples, solver: Solver = "auto", *, first_only: bo
         raise ValueError(f"solver must be one of {', '.join(get_args(Solver))}; got {solver!r}")
     if solver == "auto":
         solver = cheaper_solver(samples, first_only=first_only)
-    return GramRearrangement(samples) if solver == "gram" else MatrixFreeRearrangement(samples)
+    return GramRearrangement(samples, first_only=first_only) if solver == "gram" else MatrixFreeRearrangement(samples)
 
 
 def cheaper_solver(samples: LayerSamples, *, first_only: bool = False) -> Literal["gram", "matrix_free"]:

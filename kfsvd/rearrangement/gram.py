@@ -46,14 +46,16 @@ def pair_count(samples: LayerSamples) -> int:
 class GramRearrangement(Rearrangement):
     """Z = P C Qᵀ of a layer's samples through its Gram matrices, in float64.
 
-    Both Gram matrices are scaled to a unit largest entry, so that samples of any magnitude stay in range.
+    Both Gram matrices are scaled to a unit largest entry, so that samples of any magnitude stay in range. Where only
+    the leading triple will be asked, the products of the samples are taken in the samples' own dtype: it is as accurate
+    as they are, while later triples are differences that would be lost in float32.
 
     Raises:
         ValueError: there are too many pairs of samples for matrices of that size.
 
     """
 
-    def __init__(self, samples: LayerSamples) -> None:
+    def __init__(self, samples: LayerSamples, *, first_only: bool = False) -> None:
         count = pair_count(samples)
         if count > _MOST_PAIRS:
             raise ValueError(
@@ -64,16 +66,15 @@ class GramRearrangement(Rearrangement):
         m, t = len(samples), samples.positions
         device = samples.activations.device
         self._first, self._second = torch.triu_indices(t, t, device=device)
-        a, g = samples.double().by_position
-        (gram_a, traces), (gram_g, _) = self._pair_gram(a), self._pair_gram(g)
-        self.scale_a, self.scale_g = _positive_max(gram_a), _positive_max(gram_g)
-        self.gram_a, self.gram_g = gram_a.div_(self.scale_a), gram_g.div_(self.scale_g)
+        a, g = (samples if first_only else samples.double()).by_position
+        self.gram_a, traces, self.scale_a = self._pair_gram(a)
+        self.gram_g, _, self.scale_g = self._pair_gram(g)
         self.scale = (self.scale_a * self.scale_g).sqrt()
         self._sample_weights = samples.normalised_weights
         multiplicity = 1 + (self._first < self._second).to(torch.float64)
         self.weights = (self._sample_weights.unsqueeze(1) * multiplicity).flatten()
         self.coupling = torch.diag(self.weights)
-        self._traces = traces / self.scale_a.sqrt()
+        self._traces = traces
         self._whole = True  # nothing has been taken from F
         resolution = 4 * (m * torch.finfo(torch.float64).eps) ** 0.5
         self.floor = resolution * (self.weights @ (self.gram_a * self.gram_g) @ self.weights).sqrt()
@@ -150,13 +151,21 @@ class GramRearrangement(Rearrangement):
             alpha = image / square
         return None
 
-    def _pair_gram(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _pair_gram(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """⟨sym(x_t x_t'ᵀ), sym(x_s x_s'ᵀ)⟩ of all pairs t ≤ t' of an example, (p, p), and the traces x_t·x_t', (p,).
 
-        `rows` is (m, T, d).
+        Both are scaled to a largest entry of 1 of the first; its scale is third. `rows` is (m, T, d).
         """
         flat = rows.flatten(0, 1)
-        products = flat @ flat.mT
+        size = flat.abs().max()
+        size = torch.where(size > 0, size, torch.ones_like(size))
+        flat = flat / size
+        products = (flat @ flat.mT).double()
+        gram, traces = self._of_pairs(products, rows)
+        largest = _positive_max(gram)
+        return gram.div_(largest), traces / largest.sqrt(), largest * size.double() ** 4
+
+    def _of_pairs(self, products: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         if rows.shape[1] == 1:
             return products.square(), products.diagonal()
         offsets = torch.arange(len(rows), device=rows.device).unsqueeze(1) * rows.shape[1]

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _BASIS = 48
 """Size of a Krylov basis at which it is compressed to its leading Ritz vectors."""
+_LOOK_EVERY = 4
+"""Steps between two looks at the residuals, which cost more than a step on a small basis."""
 _POWER_ITERATIONS = 200
 """Power iterations after which bidiagonalisation takes over: singular values close together converge too slowly."""
 
@@ -109,9 +111,12 @@ def _run(operator: Operator, start: Tensor, found: list[Triple], rank: int, tole
         else:  # the last right vector adds nothing: an invariant space
             beta = torch.zeros_like(alpha)
             k += 1
+        exhausted = not beta > rounding or k >= min(left_dim, right_dim)
+        if not exhausted and k < size and k % _LOOK_EVERY:
+            rights[:, k] = remainder / beta
+            continue
         p, sigmas, qt = torch.linalg.svd(bidiagonal[:k, :k])
         residuals = beta * p[k - 1, :rank]
-        exhausted = not beta > rounding or k >= min(left_dim, right_dim)
         if exhausted or (k >= rank and bool((residuals.abs() <= tolerance * sigmas[0]).all())):
             return [
                 Triple(sigmas[i], lefts[:, :k] @ p[:, i], rights[:, :k] @ qt[i])

@@ -40,7 +40,9 @@ class Kronecker(Method):
     inverse: Literal["dense", "low_rank"] = Field(
         default="dense", description="of each factor, or of the few directions that stand out of the damping"
     )
-    inverse_tolerance: float = Field(default=0.5, gt=0, description="bound of a low-rank inverse's relative error")
+    inverse_tolerance: float | None = Field(
+        default=None, gt=0, description="bound of a low-rank inverse's relative error; 5 if not given, for two terms 40"
+    )
     refresh_every: Interval = Field(
         default=10, description="iterations between curvature refreshes, or a schedule such as 10, 100 from 500"
     )
