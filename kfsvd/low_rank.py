@@ -9,8 +9,8 @@ whose eigenvalue is small against a are changed little by the inverse. So A_λ i
 
 and B̃⁻¹V Ã⁻¹ takes products of 2 d_out d_in k operations instead of 2 d_out d_in².
 
-The bound. Let s bound the neglected eigenvalues, which lie in [0, s]; and let η = ‖(AJ − J diag θ) diag(θ + a)^(-1/2)‖/√r
-be what the vectors lack of eigenvectors. Then
+The bound. Let s bound the neglected eigenvalues, which lie in [0, s]; and let the vectors be eigenvectors up to
+η = ‖(AJ − J diag θ) diag(θ + a)^(-1/2)‖/√r. Then
 
     (1 − e)A_λ⁻¹ ≼ Ã⁻¹ ≼ (1 + e)A_λ⁻¹,   e = max((a + s)/r − 1, 1 − a/r) + η
 
@@ -28,11 +28,14 @@ and T_J = Z diag(t) Zᵀ:
     (A_λ⊗B_λ + P⊗Q)⁻¹ ≈ Ã⁻¹⊗B̃⁻¹ + (K_A⊗K_B) diag(1/(1 + t sᵀ) − 1) (K_A⊗K_B)ᵀ,   K_A = J diag(θ + a)^(-1/2) W
 
 with the guard on 1 + t sᵀ, K_B likewise. What is neglected of S and T, of norms S_r and T_r at most, changes the damped
-sum by at most δ = |s| T_r + S_r |t| + S_r T_r, relative to its first product and outside of J⊗J, where there is no other
-error than η. Where P or Q reach far beyond J, J is extended. With f the least of 1 + t sᵀ and 1, the inverse of the sum
-(as it is guarded) is off by at most
+sum by at most δ = |s| T_r + S_r |t| + S_r T_r, relative to its first product and outside of J⊗J; within J⊗J there is no
+other error than η. Where P or Q reach far beyond J, J is extended. With f the least of 1 + t sᵀ and 1, the inverse of
+the sum (as it is guarded) is off by at most
 
     (1 + e_A)(1 + e_B) − 1 + δ (1 + √(1 + 4/f))/2,   η/√f in the place of η.
+
+(Where the sum is indefinite outside of J⊗J, which a tolerance above 1 does not preclude, the inverse applied is still
+positive definite, and the bound is one of its relative residual, ‖F̂_λ Δ̃ − V‖ ≤ ε‖V‖ in the norm of that inverse.)
 
 Where k is so large that the dense inverse is cheaper to apply, that one is made.
 """
@@ -65,8 +68,7 @@ if TYPE_CHECKING:
     from kfsvd.inverse import DampingRule, Guard
 
 _TOLERANCES = 5.0, 40.0
-"""For one product and for two: where an iteration makes as much progress as with the dense inverse (reports/step-cost.md).
-"""
+"""For one product and for two: an iteration still makes as much progress as with the dense inverse there."""
 _ISOTROPIC = 0.8
 """The part of a side's tolerance for neglected eigenvalues; the rest is for inexact eigenvectors."""
 _KEPT = 0.8

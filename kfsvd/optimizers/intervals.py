@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -29,7 +30,7 @@ class Interval(NamedTuple):
             well_formed = len(read) == len(stages) and read[0][0] == 0
         else:
             read, well_formed = ((0, value),), True
-        rising = all(a[0] < b[0] for a, b in zip(read, read[1:], strict=False))
+        rising = all(a[0] < b[0] for a, b in pairwise(read))
         if not well_formed or not rising or any(n < 1 for _, n in read):
             raise ValueError(f"must be a number of at least 1, or a schedule such as '10, 100 from 500'; got {value!r}")
         return cls(read)

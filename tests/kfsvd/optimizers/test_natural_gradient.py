@@ -333,7 +333,10 @@ def test_a_step_before_any_forward_pass_says_so() -> None:
         ({"refresh_every": 0}, "refresh_every must be a number of at least 1"),
         ({"damping_rule": "pi"}, "damping_rule must be one of factored_pi, factored, exact; got 'pi'"),
         ({"guard": "abs"}, "guard must be one of floor, absolute, raise; got 'abs'"),
-        ({"step_rule": "clip"}, "step_rule must be one of kl_clip, quadratic_model, adam_norm, sgd_norm, none; got 'clip'"),
+        (
+            {"step_rule": "clip"},
+            "step_rule must be one of kl_clip, quadratic_model, adam_norm, sgd_norm, none; got 'clip'",
+        ),
     ],
 )
 def test_bad_options_are_named(options: dict[str, object], message: str) -> None:
