@@ -207,12 +207,28 @@ def merged(parts: Sequence[LayerSamples], weights: Sequence[float]) -> LayerSamp
     )
 
 
+def moment(rows: Tensor, coefficients: Tensor) -> Tensor:
+    """Σ_n c_n x_n x_nᵀ of rows x (m, d), (d, d) in their dtype, symmetric.
+
+    Coefficients of one sign take a single product X̃ᵀX̃, which is symmetric as it stands.
+
+    Args:
+        rows: X (m, d).
+        coefficients: c (m,).
+
+    """
+    c = coefficients.to(rows.dtype).unsqueeze(1)
+    if bool((c >= 0).all()):
+        half = rows * c.sqrt()
+        return half.mT @ half
+    product = rows.mT @ (rows * c)
+    return (product + product.mT).mul_(0.5)
+
+
 def _moment(rows: Tensor, coefficients: Tensor) -> Tensor:
-    c = coefficients.to(rows.dtype)
-    flat = rows.flatten(0, -2)
-    scaled = (rows * c.reshape(-1, *[1] * (rows.ndim - 1))).flatten(0, -2)
-    moment = flat.mT @ scaled
-    return (moment + moment.mT).mul_(0.5)
+    if rows.ndim == 3:
+        coefficients = coefficients.repeat_interleave(rows.shape[1])
+    return moment(rows.flatten(0, -2), coefficients)
 
 
 def _sandwich(outer: Tensor, middle: Tensor, inner: Tensor, weights: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ import torch
 
 from kfsvd.rearrangement.base import Pair, Rearrangement
 from kfsvd.rearrangement.krylov import golub_kahan_lanczos
+from kfsvd.samples import moment
 
 if TYPE_CHECKING:
     from typing import Self
@@ -157,13 +158,14 @@ class GramRearrangement(Rearrangement):
         Both are scaled to a largest entry of 1 of the first; its scale is third. `rows` is (m, T, d).
         """
         flat = rows.flatten(0, 1)
-        size = flat.abs().max()
-        size = torch.where(size > 0, size, torch.ones_like(size))
-        flat = flat / size
-        products = (flat @ flat.mT).double()
+        products, size = flat @ flat.mT, 1.0
+        if not 1e-18 < products.diagonal().max() < 1e18:  # their squares may not be in range of float32
+            size = float(flat.abs().max()) or 1.0
+            products = (flat / size) @ (flat / size).mT
+        products = products.double()
         gram, traces = self._of_pairs(products, rows)
         largest = _positive_max(gram)
-        return gram.div_(largest), traces / largest.sqrt(), largest * size.double() ** 4
+        return gram.div_(largest), traces / largest.sqrt(), largest * size**4
 
     def _of_pairs(self, products: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         if rows.shape[1] == 1:
@@ -178,12 +180,11 @@ class GramRearrangement(Rearrangement):
         m, t, _ = rows.shape
         flat = rows.flatten(0, 1)
         if t == 1:
-            moment = flat.mT @ (flat * coefficients.to(rows.dtype).unsqueeze(1))
-            return (moment + moment.mT).mul_(0.5)
+            return moment(flat, coefficients)
         middle = rows.new_zeros(m, t, t)
         middle[:, self._first, self._second] = coefficients.to(rows.dtype).reshape(m, -1)
-        moment = flat.mT @ (middle @ rows).flatten(0, 1)
-        return (moment + moment.mT).mul_(0.5)
+        product = flat.mT @ (middle @ rows).flatten(0, 1)
+        return (product + product.mT).mul_(0.5)
 
     def _coupled(self, coupling: Tensor) -> Self:
         residual = copy.copy(self)
