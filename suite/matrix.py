@@ -45,8 +45,11 @@ class Cell:
     @cached_property
     def definition(self) -> dict[str, Any]:
         """All that the run depends on, as plain JSON values; whole numbers are integers (1.0 is 1)."""
+        method = _content(self.method)
+        if self.method.batch_size is None:  # as in definitions from before there was this option
+            del method["batch_size"]
         return {
-            "method": _content(self.method),
+            "method": method,
             "problem": _content(self.problem),
             "seed": self.seed,
             "budget": _content(self.budget),

@@ -1,7 +1,8 @@
 """The timed training loop: one cell in, a stream of records out; it knows no database.
 
-Paired seeds: for a (data set, seed) every optimizer gets the same initial weights and the same batches in the same
-order; an optimizer's own randomness (curvature batches, sampled labels) comes from generators of its own.
+Paired seeds: for a (data set, seed) every optimizer gets the same initial weights and, at the same batch size, the same
+batches in the same order; an optimizer's own randomness (curvature batches, sampled labels) comes from generators of
+its own.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Training:
         network, optimizer, clock, train = self.network, self.optimizer, self.clock, self.problem.train
         likelihood = likelihood_named(problem.likelihood)
         examples = len(train)
-        batch_size = min(problem.batch_size, examples)
+        batch_size = min(self.cell.method.batch_size or problem.batch_size, examples)
         steps = math.inf if budget.iterations is None else budget.iterations
         if budget.epochs is not None:
             steps = min(steps, math.ceil(budget.epochs * examples / batch_size))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from suite.model import Model
 
 if TYPE_CHECKING:
@@ -15,10 +17,15 @@ class Method(Model):
     """Options of one optimizer; every option is a scalar, so that a list in a spec is always a grid."""
 
     method: str
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="examples of a step, if not the data set's",
+    )
 
     def options(self) -> dict[str, Any]:
-        """The options alone, without the method's name."""
-        return self.model_dump(exclude={"method"})
+        """The options of the optimizer alone, without the method's name and the batch size."""
+        return self.model_dump(exclude={"method", "batch_size"})
 
     def build(self, network: nn.Module, likelihood: str, seed: int) -> Optimizer:
         """The optimizer of `network`'s parameters; torch is imported here and not before."""

@@ -120,3 +120,13 @@ def test_the_global_random_stream_does_not_matter(cell: Cell) -> None:
         torch.manual_seed(noise)
         losses.append([row.loss for row in steps(list(training_of(cell, iterations=5)))])
     assert losses[0] == losses[1]
+
+
+def test_an_optimizer_may_have_a_batch_size_of_its_own(cell: Cell) -> None:
+    larger = replace(cell, method=cell.method.model_copy(update={"batch_size": 300}))
+    rows = steps(list(training_of(larger, epochs=1.0)))
+    assert len(rows) == 5  # 1,437 examples
+    assert rows[0].epoch == pytest.approx(300 / 1437)
+    assert "batch_size" not in cell.definition["method"]
+    assert larger.definition["method"]["batch_size"] == 300
+    assert larger.key != cell.key
