@@ -37,7 +37,7 @@ the sum (as it is guarded) is off by at most
 (Where the sum is indefinite outside of J⊗J, which a tolerance above 1 does not preclude, the inverse applied is still
 positive definite, and the bound is one of its relative residual, ‖F̂_λ Δ̃ − V‖ ≤ ε‖V‖ in the norm of that inverse.)
 
-Where k is so large that the dense inverse is cheaper to apply, that one is made.
+Where the dense inverse is cheaper to apply, because k is large or the layer small, that one is made.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ if TYPE_CHECKING:
 
 _TOLERANCES = 5.0, 40.0
 """For one product and for two: an iteration still makes as much progress as with the dense inverse there."""
+_SMALL = 3_000_000
+"""d_in d_out (d_in + d_out) up to which a layer is inverted densely: more calls would cost more than they save."""
 _ISOTROPIC = 0.8
 """The part of a side's tolerance for neglected eigenvalues; the rest is for inexact eigenvectors."""
 _KEPT = 0.8
@@ -221,6 +223,8 @@ def low_rank_inverse(
     if rule == "exact" or len(terms) > 2:
         raise ValueError(f"a low-rank inverse takes a factored rule and at most two terms; got {rule}, {len(terms)}")
     (a, b), warm = terms[0], start if isinstance(start, LowRankInverse) else None
+    if len(a) * len(b) * (len(a) + len(b)) <= _SMALL:
+        return damped_inverse(terms, damping, rule=rule, guard=guard, pi=pi)
     shift_a, shift_b = (float(share) for share in shares(a, b, damping, None if rule == "factored_pi" else pi))
     first = tolerance if len(terms) == 1 else _FIRST_TERM * tolerance
     each = math.sqrt(1 + first) - 1

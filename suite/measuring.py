@@ -1,4 +1,4 @@
-"""What is measured with the clock stopped: losses over whole sets, and exact Fisher errors per layer."""
+"""What is measured with the clock stopped: losses over whole sets; exact Fisher errors and kept ranks per layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from kfsvd import (
     negative_log_likelihood,
     relative_error,
 )
-from suite.records import FisherError
+from kfsvd.low_rank import LowRankInverse
+from suite.records import FisherError, InverseRank
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from kfsvd import Curvature, LayerSamples
+    from kfsvd.inverse import DampedInverse
     from suite.matrix import Cell
     from suite.problems import Problem, Split
 
@@ -87,6 +89,25 @@ def fisher_errors(
                 row = _row(iteration, layer, name, approximation, blocks, own=False)
                 rows.append(row._replace(spectrum=block.spectrum_error(approximation)) if spectra else row)
     return rows
+
+
+def inverse_ranks(optimizer: Optimizer, iteration: int) -> list[InverseRank]:
+    """What every layer's inverse keeps, as last prepared; nothing where inverses of low rank are not asked for."""
+    if not isinstance(optimizer, NaturalGradient) or optimizer.inverse != "low_rank":
+        return []
+    inverses = optimizer.inverses()
+    return [
+        _kept(iteration, layer, inverses[layer], curvature.shape)
+        for layer, curvature in optimizer.approximations().items()
+        if layer in inverses
+    ]
+
+
+def _kept(iteration: int, layer: str, inverse: DampedInverse, shape: tuple[int, int]) -> InverseRank:
+    width_out, width_in = shape
+    if isinstance(inverse, LowRankInverse):
+        return InverseRank(iteration, layer, *inverse.ranks, width_in, width_out, inverse.bound)
+    return InverseRank(iteration, layer, width_in, width_out, width_in, width_out, 0.0)
 
 
 def _row(

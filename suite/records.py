@@ -1,6 +1,7 @@
 """The stream of measurements between the training loop and the store: plain rows, no torch, no SQL."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 PHASES = ("forward_backward", "curvature", "inversion", "update")
@@ -51,9 +52,22 @@ class FisherError(NamedTuple):
     spectrum: float = math.nan  # ‖σ(F) − σ(F̂)‖/‖σ(F)‖ of the sorted spectra, in batch, of fitted F̂ at the end alone
 
 
+class InverseRank(NamedTuple):
+    """Directions that a layer's damped inverse keeps of its inputs and outputs; a dense one keeps all of them."""
+
+    iteration: int
+    layer: str
+    inputs: int
+    outputs: int
+    width_in: int  # all directions, of the bias too
+    width_out: int
+    bound: float  # of the relative error against the dense inverse, in the norm of the damped F̂; 0 for a dense one
+
+
 class Records(NamedTuple):
     """What a worker sends at a time."""
 
     iterations: list[Iteration]
     evaluations: list[Evaluation]
     fisher_errors: list[FisherError]
+    inverse_ranks: Sequence[InverseRank] = ()

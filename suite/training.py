@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal
 from kfsvd import NaturalGradient
 from kfsvd.likelihoods import likelihood_named
 from suite.clock import Clock, edges
-from suite.measuring import fisher_errors, mean_loss
+from suite.measuring import fisher_errors, inverse_ranks, mean_loss
 from suite.problems import batches
-from suite.records import Evaluation, FisherError, Iteration, Records
+from suite.records import Evaluation, FisherError, InverseRank, Iteration, Records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ class Training:
         """How the training ended; meaningful once the iteration is exhausted."""
 
     def __iter__(self) -> Iterator[Records]:
-        """Records, four times a second or so: every step, and evaluations and Fisher errors at their intervals."""
+        """Records, four times a second or so: every step, and the rest at its intervals."""
         budget, measure, problem = self.cell.budget, self.cell.measure, self.problem
         network, optimizer, clock, train = self.network, self.optimizer, self.clock, self.problem.train
         likelihood = likelihood_named(problem.likelihood)
@@ -70,10 +70,11 @@ class Training:
         # Rows are named only when they are handed over: a small network's step takes half a millisecond.
         rows: list[tuple[float, ...]] = []
         first = 1  # the iteration of the first row
-        records = Records([], [self._evaluation(0, 0.0)], [])
+        evaluations, errors, ranks = [self._evaluation(0, 0.0)], list[FisherError](), list[InverseRank]()
 
-        def named(rows: list[tuple[float, ...]], first: int) -> list[Iteration]:
-            return [Iteration._make((i, i * batch_size / examples, *row)) for i, row in enumerate(rows, start=first)]
+        def records() -> Records:
+            steps = [Iteration._make((i, i * batch_size / examples, *row)) for i, row in enumerate(rows, start=first)]
+            return Records(steps, evaluations, errors, ranks)
 
         due = perf_counter() + RECORD_SECONDS
         try:
@@ -94,19 +95,20 @@ class Training:
                     limit = budget.diverged_above * value
                 last = diverged or iteration >= steps or clock.seconds >= seconds
                 if last or iteration % loss_every == 0:
-                    records.evaluations.append(self._evaluation(iteration, iteration * batch_size / examples))
+                    evaluations.append(self._evaluation(iteration, iteration * batch_size / examples))
+                    ranks.extend(self._inverse_ranks(iteration))
                 if not diverged and (iteration % fisher_every == 0 or (last and measure.fisher_every is not None)):
-                    records.fisher_errors.extend(self._fisher_errors(iteration, last=last))
+                    errors.extend(self._fisher_errors(iteration, last=last))
                 if last or ended > due:
                     self.outcome = "diverged" if diverged else "done"
-                    yield records._replace(iterations=named(rows, first))
+                    yield records()
                     first = iteration + 1
-                    rows, records = [], Records([], [], [])
+                    rows, evaluations, errors, ranks = [], [], [], []
                     due = perf_counter() + RECORD_SECONDS
                 if last:
                     return
         except Exception:
-            yield records._replace(iterations=named(rows, first))  # nothing measured is lost
+            yield records()  # nothing measured is lost
             raise
 
     def _evaluation(self, iteration: int, epoch: float) -> Evaluation:
@@ -122,3 +124,7 @@ class Training:
                 return fisher_errors(self.network, self.optimizer, self.problem, self.cell, iteration, spectra=last)
             except FloatingPointError:  # outputs that are not finite: the next loss ends the cell as diverged
                 return []
+
+    def _inverse_ranks(self, iteration: int) -> list[InverseRank]:
+        with self.clock.excluded():
+            return inverse_ranks(self.optimizer, iteration)

@@ -9,22 +9,24 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from suite.report.comparison import comparisons
+from suite.report.ranks import ranks
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suite.report.leaderboard import Findings, Result, Standing
+    from suite.report.leaderboard import Board, Findings, Result, Standing
 
 _CELL = ("dataset", "optimizer", "seed")
 
 
 def write_csv(findings: Findings, folder: Path) -> list[Path]:
-    """`cells.csv`, `curves.csv` (evaluations) and `fisher.csv`; an absent number is an empty field."""
+    """`cells.csv`, `curves.csv` (evaluations), `fisher.csv` and `ranks.csv`; an absent number is an empty field."""
     results = [result for board in findings.boards for s in board.standings for result in s.results]
     return [
         _rows(folder / "cells.csv", [_cell(result) for result in results]),
         _rows(folder / "curves.csv", [row for result in results for row in _curve(result)]),
         _rows(folder / "fisher.csv", [_names(r) | row._asdict() for r in results for row in r.fisher_errors]),
+        _rows(folder / "ranks.csv", [_names(r) | row._asdict() for r in results for row in r.inverse_ranks]),
     ]
 
 
@@ -42,6 +44,7 @@ def write_json(findings: Findings, folder: Path) -> list[Path]:
                 "floor": board.floor,
                 "parameters": board.parameters,
                 "standings": [_standing(standing) for standing in board.standings],
+                "inverse_ranks": _ranks(board),
                 "approximations": [
                     {"optimizer": comparison.optimizer, "seeds": comparison.seeds} | row._asdict()
                     for comparison in comparisons(board)
@@ -74,6 +77,19 @@ def _standing(standing: Standing) -> dict[str, Any]:
         "fisher": None if standing.fisher is None else standing.fisher._asdict(),
         "phases": standing.phases,
     }
+
+
+def _ranks(board: Board) -> list[dict[str, Any]]:
+    """The last measurement of each layer, median over seeds."""
+    found = ranks(board)
+    if found is None:
+        return []
+    return [
+        {"optimizer": optimizer, "layer": layer, "width_in": width_in, "width_out": width_out}
+        | found.last(optimizer, layer)._asdict()
+        for optimizer in found.runs
+        for layer, (width_in, width_out) in found.layers.items()
+    ]
 
 
 def _names(result: Result) -> dict[str, Any]:

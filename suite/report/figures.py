@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from suite.analysis.curves import band
-from suite.records import PHASES
 from suite.report.comparison import comparisons
-from suite.report.multiples import small_multiples
-from suite.report.numbers import duration, file_name
-from suite.report.palette import colour, lines
+from suite.report.multiples import rank_multiples, small_multiples
+from suite.report.numbers import duration, file_name, number
+from suite.report.palette import PHASE_COLOURS, colour, lines
+from suite.report.ranks import ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-_PHASE_COLOURS = {"forward_backward": "#b8b8b8", "curvature": "#56b4e9", "inversion": "#e69f00", "update": "#0072b2"}
 _DOTS = (0, (1, 2))
 _STYLE: Any = {
     "axes.spines.top": False,
@@ -59,6 +58,9 @@ def draw_board(board: Board, folder: Path) -> dict[str, Path]:
             name = f"approximations-{comparison.optimizer}"
             files[name] = folder / f"{file_name(board.dataset)}-{file_name(name)}.png"
             small_multiples(comparison).savefig(files[name], metadata={"Software": None})
+        if (found := ranks(board)) is not None:
+            files["ranks"] = folder / f"{file_name(board.dataset)}-ranks.png"
+            rank_multiples(found, board).savefig(files["ranks"], metadata={"Software": None})
     return files
 
 
@@ -108,24 +110,37 @@ def _extras(axis: Axes, standing: Standing, quantity: str, floor: float, *, name
 
 
 def _time(board: Board) -> Figure:
-    """Milliseconds of an iteration by phase, stacked."""
+    """Milliseconds of an iteration by phase, stacked; what refreshes add comes last."""
     standings = board.shown[::-1]
-    figure = Figure(figsize=(10.5, 1.2 + 0.38 * len(standings)), layout="constrained")
+    figure = Figure(figsize=(10.5, 1.3 + 0.36 * len(standings)), layout="constrained")
     axis = figure.subplots()
     left = np.zeros(len(standings))
-    for phase in PHASES:
+    for phase, shade in PHASE_COLOURS.items():
         widths = np.array([1e3 * standing.phases[phase] for standing in standings])
         names = [standing.optimizer for standing in standings]
-        axis.barh(names, widths, left=left, color=_PHASE_COLOURS[phase], label=phase.replace("_", ", "))
+        axis.barh(names, widths, left=left, color=shade, height=0.72, label=phase.replace("_", ", "))
         left += widths
-    for place, total in enumerate(left):
-        axis.text(total, place, f" {duration(total / 1e3)}", va="center")
-    axis.margins(x=0.12)
+    for place, (standing, total) in enumerate(zip(standings, left, strict=True)):
+        axis.text(total, place, f" {_costs(standing)}", va="center", fontsize=9)
+    for label, standing in zip(axis.get_yticklabels(), standings, strict=True):
+        label.set_color(colour(standing.method))
+    axis.set_xlim(right=1.33 * left.max())
     axis.grid(axis="y", visible=False)
-    axis.set_xlabel("milliseconds of an iteration, mean")
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlabel("milliseconds of an iteration")
     axis.set_title("Where the time goes")
-    axis.legend(loc="lower right", ncols=len(PHASES), bbox_to_anchor=(1, 1))
+    figure.legend(loc="outside lower center", ncols=len(PHASE_COLOURS))
     return figure
+
+
+def _costs(standing: Standing) -> str:
+    """What stands at the end of a bar."""
+    parts = [duration(standing.seconds_per_iteration)]
+    if standing.cost_ratio is not None:
+        parts.append(f"{number(standing.cost_ratio)} × Adam")
+    if standing.refreshes > 0:
+        parts.append(f"{standing.refreshes:.0%} refreshes")
+    return ", ".join(parts)
 
 
 def _fisher(board: Board) -> Figure:

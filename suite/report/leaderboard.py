@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from suite.analysis.summary import Spread, first_reached, median_with_misses, spread
+from suite.records import PHASES
 from suite.store import queries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from suite.matrix import Cell
-    from suite.records import FisherError
+    from suite.records import FisherError, InverseRank
     from suite.spec import Spec
     from suite.store import EnvironmentRow, RunRow, Store
     from suite.store.queries import Course, Evaluations
@@ -34,6 +35,7 @@ class Result:
     evaluations: Evaluations
     course: Course
     fisher_errors: list[FisherError]
+    inverse_ranks: list[InverseRank]
 
     @property
     def own_errors(self) -> list[FisherError]:
@@ -81,7 +83,13 @@ class Standing:
     cost_ratio: float | None  # of seconds_per_iteration to Adam's
     targets: list[TargetTime]
     fisher: FisherMean | None
-    phases: dict[str, float]  # seconds an iteration by phase
+    phases: dict[str, float]  # the same by phase: they add up to it
+
+    @property
+    def refreshes(self) -> float:
+        """The share of curvature and inversion in an iteration's seconds."""
+        refreshing = self.phases["curvature"] + self.phases["inversion"]
+        return refreshing / self.seconds_per_iteration
 
     @property
     def diverged(self) -> int:
@@ -155,6 +163,7 @@ def findings(store: Store, spec: Spec, cells: Sequence[Cell], fingerprint: str |
             queries.evaluations(store, measured[cell.key].id),
             queries.course(store, measured[cell.key].id),
             queries.fisher_errors(store, measured[cell.key].id),
+            queries.inverse_ranks(store, measured[cell.key].id),
         )
         for cell in cells
         if cell.key in measured
@@ -231,7 +240,6 @@ def _standing(
     finite = [r for r in results if r.run.status == "done" and len(r.evaluations.train_loss)]
     each = _seconds_per_iteration(results)
     lowest = [np.nanmin(r.evaluations.train_loss) for r in results if np.isfinite(r.evaluations.train_loss).any()]
-    steps = sum(r.course.iterations for r in results)
     return Standing(
         optimizer=optimizer,
         method=cells[0].method.method,
@@ -244,16 +252,22 @@ def _standing(
         cost_ratio=None if adam is None else each / adam,
         targets=[_target_time(results, target) for target in targets],
         fisher=_fisher_mean(results),
-        phases={
-            name: sum(r.course.phases[name] for r in results) / steps if steps else 0.0
-            for name in (results[0].course.phases if results else ())
-        },
+        phases=_phases(results),
     )
 
 
 def _seconds_per_iteration(results: Sequence[Result]) -> float:
     each = [r.course.total_seconds / r.course.iterations for r in results if r.course.iterations]
     return float(np.median(each)) if each else math.nan
+
+
+def _phases(results: Sequence[Result]) -> dict[str, float]:
+    """Seconds of an iteration by phase, of the seed in the middle: so that they add up to the median of the totals."""
+    courses = [r.course for r in results if r.course.iterations]
+    courses.sort(key=lambda course: course.total_seconds / course.iterations)
+    middle = courses[(len(courses) - 1) // 2 : len(courses) // 2 + 1]
+    each = {phase: [course.phases[phase] / course.iterations for course in middle] for phase in PHASES}
+    return {phase: float(np.mean(values)) if values else math.nan for phase, values in each.items()}
 
 
 def _target_time(results: Sequence[Result], target: float) -> TargetTime:

@@ -10,6 +10,7 @@ from tabulate import tabulate
 from suite.report import tables
 from suite.report.comparison import comparisons
 from suite.report.numbers import markdown, number
+from suite.report.ranks import ranks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,8 +53,10 @@ def _board(board: Board, figures: dict[str, Path]) -> list[str]:
         _picture(figures, "loss", f"{board.dataset}: training loss per iteration and per second"),
         "Lines are medians over seeds of the evaluated training loss, bands their range, as far as all seeds go"
         + ("; × is where a run diverged." if any(standing.diverged for standing in board.standings) else "."),
-        _table(tables.cost(board)),
-        "Medians over seeds; a target is reached at the first evaluation at or below it, and a miss stays a miss.",
+        *_targets(board),
+        "Milliseconds of an iteration of the seed whose total is the median (of an even number, the mean of the two in "
+        "the middle). Refreshes are the share of curvature and inversion.",
+        _table(tables.times(board)),
         _picture(figures, "time", f"{board.dataset}: time of an iteration by phase"),
     ]
     if (errors := tables.fisher(board)) is not None:
@@ -69,9 +72,32 @@ def _board(board: Board, figures: dict[str, Path]) -> list[str]:
             _table(by_layer),
             "</details>",
         ]
+    parts += _ranks(board, figures)
     for comparison in comparisons(board):
         parts += _approximations(board, comparison, figures)
     return [part for part in parts if part]
+
+
+def _targets(board: Board) -> list[str]:
+    if not board.standings[0].targets:
+        return []
+    text = "Medians over seeds; a target is reached at the first evaluation at or below it, and a miss stays a miss."
+    return [_table(tables.targets(board)), text]
+
+
+def _ranks(board: Board, figures: dict[str, Path]) -> list[str]:
+    found = ranks(board)
+    if found is None:
+        return []
+    return [
+        "### Ranks of the inverses",
+        "Directions that each layer's damped inverse keeps of its inputs / outputs at the last measurement, median "
+        "over the seeds that did not diverge; width is all that there are, the bias included, and dense is where low "
+        "rank does not pay. The largest bound of the relative error against the dense inverse, of all measurements, "
+        f"is {number(found.bound)}.",
+        _table(tables.kept_ranks(found)),
+        _picture(figures, "ranks", f"{board.dataset}: directions kept of each layer, over training"),
+    ]
 
 
 def _approximations(board: Board, comparison: Comparison, figures: dict[str, Path]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The figure of a comparison of approximations: one small panel a layer, in batch above and held out below."""
+"""Figures of small multiples: a column of panels for each layer, all to one scale."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from suite.report.palette import colour
+from suite.analysis.curves import band
+from suite.report.palette import colour, lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from suite.report.comparison import Comparison
+    from suite.report.leaderboard import Board
+    from suite.report.ranks import Ranks
+
+    Panel = Callable[[Axes, str, str], None]
 
 MOST_COLUMNS = 6
 """Layers side by side; more are wrapped."""
 
-_ROWS = {"in_batch": "in batch", "held_out": "held out"}
 _GREY = "#444444"
 _OPTIMA: tuple[Any, ...] = ((0, (5, 2)), (0, (1, 1.5)), "-.")
 _STROKES: tuple[Any, ...] = ("-", (0, (6, 1.5)), "-", (0, (2, 2)), "-", (0, (1, 1.5)))
@@ -31,20 +35,77 @@ _STROKES: tuple[Any, ...] = ("-", (0, (6, 1.5)), "-", (0, (2, 2)), "-", (0, (1, 
 
 def small_multiples(comparison: Comparison) -> Figure:
     """Error against iteration for each layer, a line an approximation, the optimum of each rank in grey."""
-    layers = comparison.layers
+
+    def panel(axis: Axes, layer: str, what: str) -> None:
+        for name, stroke in zip(comparison.approximations, cycle(_STROKES), strict=False):
+            x, y = comparison.curve(layer, name, what)
+            axis.plot(x, y, color=colour(name), linestyle=stroke, linewidth=1.9, label=name)
+        for rank, stroke in zip(comparison.ranks, _OPTIMA, strict=False):
+            x, y = comparison.curve(layer, comparison.of_rank(rank), f"best_{what}")
+            axis.plot(x, y, color=_GREY, linestyle=stroke, linewidth=1, label=f"best rank {rank}", zorder=1.5)
+        axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+
+    def scale(axis: Axes) -> None:
+        top = max(axis.get_ylim()[1], 1e-6)
+        axis.set_ylim(-0.03 * top, top)  # a line at zero is seen whole
+
+    title = f"‖F − F̂‖ / ‖F‖ along {comparison.optimizer}: on the batch that F̂ is fitted to, and on fresh test examples"
+    return _grid(title, comparison.layers, {"in_batch": "in batch", "held_out": "held out"}, panel, scale, height=3.7)
+
+
+def rank_multiples(ranks: Ranks, board: Board) -> Figure:
+    """Directions kept against iteration for each layer, a line an optimizer; medians over seeds, bands their range."""
+    styles = lines(board.shown)
+
+    def panel(axis: Axes, layer: str, side: str) -> None:
+        axis.set_yscale("symlog", linthresh=1, linscale=0.5)  # a side may keep none
+        for optimizer in ranks.runs:
+            found = band(ranks.curves(optimizer, layer, side))
+            if found is not None:
+                style = styles[optimizer]
+                axis.plot(found.x, found.median, **style._asdict(), linewidth=1.8, label=optimizer)
+                if found.seeds > 1:
+                    axis.fill_between(found.x, found.low, found.high, color=style.color, alpha=0.18, linewidth=0)
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_locator(NullLocator())
+
+    most = max(max(row.inputs, row.outputs) for runs in ranks.runs.values() for run in runs for row in run)
+
+    def scale(axis: Axes) -> None:
+        axis.set_ylim(-0.1, 1.3 * max(most, 1))
+
+    title = "Directions that the damped inverse of each layer keeps, of its inputs and of its outputs"
+    return _grid(title, list(ranks.layers), {"inputs": "of inputs", "outputs": "of outputs"}, panel, scale, height=3.0)
+
+
+def _grid(
+    title: str,
+    layers: Sequence[str],
+    rows: Mapping[str, str],
+    panel: Panel,
+    scale: Callable[[Axes], None],
+    *,
+    height: float,
+) -> Figure:
+    """A panel for each layer and row, which share their scales.
+
+    Args:
+        title: of the whole.
+        layers: from left to right.
+        rows: what is drawn, from above, and how it is called.
+        panel: draws it of a layer.
+        scale: sets the scale of a row by its first panel, once all are drawn.
+        height: inches of all rows.
+
+    """
     bands = math.ceil(len(layers) / MOST_COLUMNS)
     columns = math.ceil(len(layers) / bands)
-    figure = Figure(figsize=(max(10.5, 2.1 * columns), 1.0 + 3.7 * bands), layout="constrained")
-    figure.suptitle(
-        f"‖F − F̂‖ / ‖F‖ along {comparison.optimizer}: on the batch that F̂ is fitted to, and on fresh test examples",
-        fontsize=11,
-        x=0.01,
-        horizontalalignment="left",
-    )
+    figure = Figure(figsize=(max(10.5, 2.1 * columns), 1.0 + height * bands), layout="constrained")
+    figure.suptitle(title, fontsize=11, x=0.01, horizontalalignment="left")
     parts = figure.subfigures(bands, 1, squeeze=False, hspace=0.04)[:, 0]
-    for band, part in enumerate(parts):
-        axes = part.subplots(2, columns, sharex=True, sharey="row", squeeze=False)
-        _band(axes, comparison, layers[band * columns : (band + 1) * columns])
+    for place, part in enumerate(parts):
+        axes = part.subplots(len(rows), columns, sharex=True, sharey="row", squeeze=False)
+        _band(axes, layers[place * columns : (place + 1) * columns], rows, panel, scale)
     handles, labels = parts[0].axes[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=math.ceil(len(labels) / math.ceil(len(labels) / 8))
@@ -52,28 +113,23 @@ def small_multiples(comparison: Comparison) -> Figure:
     return figure
 
 
-def _band(axes: NDArray[Any], comparison: Comparison, layers: Sequence[str]) -> None:
+def _band(
+    axes: NDArray[Any],
+    layers: Sequence[str],
+    rows: Mapping[str, str],
+    panel: Panel,
+    scale: Callable[[Axes], None],
+) -> None:
     """Panels of some layers, side by side; places that no layer takes stay empty."""
-    for (what, title), row in zip(_ROWS.items(), axes, strict=True):
+    for (what, title), row in zip(rows.items(), axes, strict=True):
         for layer, axis in zip(layers, row, strict=False):
-            _panel(axis, comparison, layer, what)
-        top = max(row[0].get_ylim()[1], 1e-6)
-        row[0].set_ylim(-0.03 * top, top)  # a line at zero is seen whole
+            panel(axis, layer, what)
+            axis.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
+            axis.margins(x=0.04)
+        scale(row[0])
         row[0].set_ylabel(title)
-    for layer, (above, below) in zip(layers, axes.T, strict=False):
-        above.set_title(layer)
-        below.set_xlabel("iteration")
+    for layer, column in zip(layers, axes.T, strict=False):
+        column[0].set_title(layer)
+        column[-1].set_xlabel("iteration")
     for axis in axes[:, len(layers) :].flat:
         axis.set_visible(False)
-
-
-def _panel(axis: Axes, comparison: Comparison, layer: str, what: str) -> None:
-    for name, stroke in zip(comparison.approximations, cycle(_STROKES), strict=False):
-        x, y = comparison.curve(layer, name, what)
-        axis.plot(x, y, color=colour(name), linestyle=stroke, linewidth=1.9, label=name)
-    for rank, stroke in zip(comparison.ranks, _OPTIMA, strict=False):
-        x, y = comparison.curve(layer, comparison.of_rank(rank), f"best_{what}")
-        axis.plot(x, y, color=_GREY, linestyle=stroke, linewidth=1, label=f"best rank {rank}", zorder=1.5)
-    axis.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
-    axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    axis.margins(x=0.04)

@@ -1,4 +1,4 @@
-"""How a method looks in every figure: one colour everywhere, told apart without colour vision."""
+"""How methods and phases look in every figure: one colour everywhere, told apart without colour vision."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from suite.report.leaderboard import Standing
+
+PHASE_COLOURS = {"forward_backward": "#d2d2d2", "update": "#8f8f8f", "curvature": "#f2c14e", "inversion": "#c8741a"}
+"""Phases of an iteration in the order of a bar: what every optimizer pays in grey, then what refreshes add."""
 
 _COLOURS = {
     "sgd": "#8c8c8c",

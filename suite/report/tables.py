@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from suite.records import PHASES
 from suite.report.leaderboard import last_own_errors
 from suite.report.numbers import ABSENT, duration, in_order, number, with_sd
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from suite.records import FisherError
     from suite.report.comparison import Comparison
     from suite.report.leaderboard import Board, Standing, TargetTime
+    from suite.report.ranks import Kept, Ranks
 
 
 class TextTable(NamedTuple):
@@ -56,21 +59,51 @@ def ranking(board: Board) -> TextTable:
 
 
 def cost(board: Board) -> TextTable:
-    """Seconds an iteration, their ratio to Adam's, and how soon the targets are reached."""
-    targets = [time.target for time in board.standings[0].targets]
-    headings = ["optimizer", "time / iteration", "÷ Adam"]
-    for target in targets:
-        headings += [f"iterations to {target:g}", f"seconds to {target:g}"]
+    """Seconds an iteration, their ratio to Adam's, and how soon the targets are reached: for a narrow screen."""
+    reached = targets(board)
+    rows = [
+        [standing.optimizer, duration(standing.seconds_per_iteration), number(standing.cost_ratio), *row[1:]]
+        for standing, row in zip(board.standings, reached.rows, strict=True)
+    ]
+    headings = ["optimizer", "time / iteration", "÷ Adam", *reached.headings[1:]]
+    return TextTable(headings, rows).without_empty_columns()
+
+
+def targets(board: Board) -> TextTable:
+    """How soon the targets are reached, in iterations and in seconds."""
+    headings = ["optimizer"]
+    for time in board.standings[0].targets:
+        headings += [f"iterations to {time.target:g}", f"seconds to {time.target:g}"]
+    rows = [
+        [standing.optimizer, *(text for time in standing.targets for text in _target(time))]
+        for standing in board.standings
+    ]
+    return TextTable(headings, rows).without_empty_columns()
+
+
+def times(board: Board) -> TextTable:
+    """Milliseconds of an iteration by phase, their sum and its ratio to Adam's, and the share of refreshes."""
+    headings = ["optimizer", *(phase.replace("_", ", ") for phase in PHASES), "total", "÷ Adam", "refreshes"]
     rows = [
         [
             standing.optimizer,
-            duration(standing.seconds_per_iteration),
+            *(number(1e3 * standing.phases[phase] or math.nan) for phase in PHASES),
+            number(1e3 * standing.seconds_per_iteration),
             number(standing.cost_ratio),
-            *(text for time in standing.targets for text in _target(time)),
+            f"{standing.refreshes:.0%}" if standing.refreshes > 0 else ABSENT,
         ]
         for standing in board.standings
     ]
     return TextTable(headings, rows).without_empty_columns()
+
+
+def kept_ranks(ranks: Ranks) -> TextTable:
+    """Directions that each layer's inverse keeps, "inputs / outputs", beside its widths."""
+    rows = [
+        [layer, f"{width_in} / {width_out}", *(_kept(ranks.last(optimizer, layer)) for optimizer in ranks.runs)]
+        for layer, (width_in, width_out) in ranks.layers.items()
+    ]
+    return TextTable(["layer", "width", *ranks.runs], rows)
 
 
 def fisher(board: Board) -> TextTable | None:
@@ -132,6 +165,10 @@ def spectra(comparison: Comparison) -> TextTable | None:
 def _both(row: FisherError, prefix: str) -> str:
     in_batch, held_out = (number(getattr(row, f"{prefix}{where}")) for where in ("in_batch", "held_out"))
     return ABSENT if in_batch == held_out == ABSENT else f"{in_batch} ({held_out})"
+
+
+def _kept(kept: Kept) -> str:
+    return "dense" if kept.dense else f"{kept.inputs:g} / {kept.outputs:g}"
 
 
 def _pair(values: list[tuple[float, float]]) -> str:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sqlalchemy as sa
 
-from suite.records import PHASES, FisherError
-from suite.store.tables import EvaluationRow, FisherErrorRow, IterationRow
+from suite.records import PHASES, FisherError, InverseRank
+from suite.store.tables import EvaluationRow, FisherErrorRow, InverseRankRow, IterationRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from suite.store.store import Store
+    from suite.store.tables import Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,17 +86,28 @@ def course(store: Store, run: int, bins: int = 200) -> Course:
 
 def fisher_errors(store: Store, run: int) -> list[FisherError]:
     """The Fisher errors of a run, by iteration; NULL is NaN, but for a rank, which there may be none of."""
-    table = FisherErrorRow.__table__
     names = FisherError._fields
-    rows = store.session.execute(
-        sa.select(*(table.c[name] for name in names)).where(table.c.run_id == run).order_by(table.c.iteration)
-    )
     return [
         FisherError._make(
             math.nan if value is None and name != "rank" else value for name, value in zip(names, row, strict=True)
         )
-        for row in rows
+        for row in _by_iteration(store, FisherErrorRow, names, run)
     ]
+
+
+def inverse_ranks(store: Store, run: int) -> list[InverseRank]:
+    """The ranks of a run's inverses, by iteration; NULL is NaN."""
+    return [
+        InverseRank._make(math.nan if value is None else value for value in row)
+        for row in _by_iteration(store, InverseRankRow, InverseRank._fields, run)
+    ]
+
+
+def _by_iteration(store: Store, kind: type[Table], names: Sequence[str], run: int) -> Iterable[Any]:
+    table = kind.__table__
+    return store.session.execute(
+        sa.select(*(table.c[name] for name in names)).where(table.c.run_id == run).order_by(table.c.iteration)
+    )
 
 
 def _columns(rows: Sequence[Any], count: int) -> list[NDArray[np.float64]]:

@@ -20,6 +20,7 @@ from suite.store.tables import (
     EvaluationRow,
     Experiment,
     FisherErrorRow,
+    InverseRankRow,
     IterationRow,
     RunRow,
 )
@@ -45,6 +46,7 @@ _COLUMNS = {
     IterationRow: [column.name for column in IterationRow.__table__.columns],
     EvaluationRow: [column.name for column in EvaluationRow.__table__.columns],
     FisherErrorRow: [column.name for column in FisherErrorRow.__table__.columns],
+    InverseRankRow: [column.name for column in InverseRankRow.__table__.columns],
 }
 
 
@@ -139,6 +141,7 @@ class Store:
             (IterationRow, records.iterations),
             (EvaluationRow, records.evaluations),
             (FisherErrorRow, records.fisher_errors),
+            (InverseRankRow, records.inverse_ranks),
         ):
             columns = _COLUMNS[table]
             self._buffers[table].extend(dict(zip(columns, (run, *map(_null, row)), strict=True)) for row in rows)

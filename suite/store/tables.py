@@ -137,3 +137,19 @@ class FisherErrorRow(Table):
     best_in_batch: Mapped[float | None]
     best_held_out: Mapped[float | None]
     spectrum: Mapped[float | None]
+
+
+class InverseRankRow(Table):
+    """Directions that a layer's damped inverse keeps of its inputs and outputs, and the bound of its relative error."""
+
+    __tablename__ = "inverse_ranks"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True, autoincrement=False)
+    iteration: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    layer: Mapped[str] = mapped_column(String(255), primary_key=True)
+    inputs: Mapped[int]
+    outputs: Mapped[int]
+    width_in: Mapped[int]
+    width_out: Mapped[int]
+    bound: Mapped[float | None]

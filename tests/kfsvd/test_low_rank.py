@@ -5,11 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
+import kfsvd.low_rank
 import kfsvd.subspace
 from kfsvd import IndefiniteError, KroneckerSum, LayerSamples, fit
 from kfsvd.inverse import FLOOR, DenseDirection, FactoredInverse, SpectralInverse, damped_factors
 from kfsvd.low_rank import LowRankInverse
 from tests.kfsvd.conftest import make_samples
+
+
+@pytest.fixture(autouse=True)
+def small_layers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Low rank at widths that a dense oracle can take."""
+    monkeypatch.setattr(kfsvd.low_rank, "_SMALL", 0)
 
 
 def decaying(m: int, d_in: int, d_out: int, seed: int = 0, power: float = 1.0) -> LayerSamples:
@@ -214,6 +221,14 @@ def test_hostile_samples_give_a_finite_step(method: str, hostile: LayerSamples) 
     assert isinstance(curvature, KroneckerSum)
     gradient = torch.ones(curvature.shape).double()
     assert torch.isfinite(curvature.low_rank_inverse(0.1)(gradient)).all()
+
+
+def test_a_small_layer_is_inverted_densely(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    for d_in, dense in ((60, True), (300, False)):
+        curvature = fit("kfac", decaying(100, d_in, 80))
+        assert isinstance(curvature, KroneckerSum)
+        assert isinstance(curvature.low_rank_inverse(0.1), FactoredInverse) is dense
 
 
 def test_nothing_is_kept_where_all_is_below_the_damping() -> None:

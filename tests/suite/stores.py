@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from suite.commands.matrix import Matrix, load_matrix
 from suite.environment import Environment
-from suite.records import Evaluation, FisherError, Iteration, Records
+from suite.records import Evaluation, FisherError, InverseRank, Iteration, Records
 from tests.suite.helpers import SMALL, write_spec
 
 if TYPE_CHECKING:
@@ -70,6 +70,12 @@ def fisher(
     layer: str, iteration: int, *errors: float, approximation: str = "kfac", own: bool = True, rank: int = 1
 ) -> FisherError:
     return FisherError(iteration, layer, approximation, own, rank, *errors)
+
+
+def kept(
+    layer: str, iteration: int, inputs: int, outputs: int, bound: float = 0.5, widths: tuple[int, int] = (65, 16)
+) -> InverseRank:
+    return InverseRank(iteration, layer, inputs, outputs, *widths, bound)
 
 
 def finished(store: Store, cell: Cell, records: Records, status: str = "done", fingerprint: str = "sources") -> int:

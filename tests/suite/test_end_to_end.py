@@ -119,6 +119,21 @@ def test_fisher_errors_are_stored_per_layer_and_respect_the_optimum(measured: Pa
     ) == [(0,)]
 
 
+def test_ranks_of_inverses_are_stored_and_reported(tmp_path: Path) -> None:
+    write_spec(tmp_path, SMALL.replace("method: kpsvd,", "method: kpsvd, inverse: low_rank,"))
+    done = bench(tmp_path, "run", "small.yaml", "--devices", "sim:1", "--select", "optimizer=kfac|kpsvd,seed=0")
+    assert done.returncode == 0, done.stderr
+    assert rows(
+        tmp_path,
+        "SELECT optimizer, iteration, count(DISTINCT layer), min(inputs) >= 0, sum(inputs < width_in) > 0,"
+        f" max(bound) <= 5 FROM inverse_ranks {OF_RUN} GROUP BY 1, 2",
+    ) == [("kpsvd", i, 4, 1, 1, 1) for i in (20, 40, 60)]
+    assert bench(tmp_path, "report", "small.yaml").returncode == 0
+    page = (tmp_path / "reports" / "small" / "README.md").read_text()
+    assert re.search(r"^\| layer +\| +width \| +kpsvd \|$", page, re.MULTILINE)
+    assert re.search(r"^\| linear1 +\| +65 / 16 \| +\d+ / \d+ \|$", page, re.MULTILINE)
+
+
 def test_approximations_are_measured_along_adam_and_reported(tmp_path: Path) -> None:
     asked = "fisher_samples: 32, fisher_approximations: [kfac, lanczos]"
     write_spec(tmp_path, SMALL.replace("fisher_samples: 32", asked))

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 import kfsvd
+from kfsvd.low_rank import LowRankInverse
 from suite import training
-from suite.measuring import fisher_errors, mean_loss
+from suite.measuring import fisher_errors, inverse_ranks, mean_loss
 from suite.outline import Approximation
 from suite.problems import Folders
 from suite.training import Training
@@ -34,9 +35,13 @@ def cell_of(folder: Path, optimizer: str, text: str = ASKING) -> Cell:
     return next(c for c in matrix_of(folder, text).cells if (c.optimizer, c.seed) == (optimizer, 1))
 
 
+def run_of(cell: Cell) -> Training:
+    return Training(cell, cell.problem.load(Folders.default()), torch.device("cpu"))
+
+
 def trained(cell: Cell) -> tuple[Training, list[Iteration], list[FisherError]]:
     """A cell trained to its end with its steps and Fisher errors."""
-    run = Training(cell, cell.problem.load(Folders.default()), torch.device("cpu"))
+    run = run_of(cell)
     records = list(run)
     return run, [row for r in records for row in r.iterations], [row for r in records for row in r.fisher_errors]
 
@@ -189,3 +194,29 @@ def test_a_dead_layer_has_no_error_and_hurts_no_other(tmp_path: Path) -> None:
     dead = {row.layer for row in rows if row.in_batch != row.in_batch and row.best_held_out != row.best_held_out}
     assert dead == {"linear1", "linear2"}, "no gradient passes the code"
     assert all(row.in_batch >= 0 and row.held_out >= 0 for row in rows if row.layer not in dead)
+
+
+WIDTHS = {"linear1": (65, 16), "linear2": (17, 4), "linear3": (5, 16), "linear4": (17, 64)}
+
+
+def test_ranks_are_those_of_the_inverses(tmp_path: Path) -> None:
+    cell = cell_of(tmp_path, "kfac", SMALL.replace("damping: 1.0}", "damping: 1.0, inverse: low_rank}"))
+    run = run_of(cell)
+    assert inverse_ranks(run.optimizer, 0) == [], "before the first step there is no inverse"
+    list(run)
+    assert isinstance(run.optimizer, kfsvd.NaturalGradient)
+    rows, inverses = inverse_ranks(run.optimizer, 60), run.optimizer.inverses()
+    assert {row.layer: (row.width_in, row.width_out) for row in rows} == WIDTHS
+    low_rank = {layer: inverse for layer, inverse in inverses.items() if isinstance(inverse, LowRankInverse)}
+    assert low_rank
+    found = {row.layer: (row.iteration, row.inputs, row.outputs, row.bound) for row in rows if row.layer in low_rank}
+    assert found == {layer: (60, *inverse.ranks, inverse.bound) for layer, inverse in low_rank.items()}
+
+
+def test_a_dense_inverse_keeps_all_directions_and_is_exact(tmp_path: Path) -> None:
+    options = "damping: 1.0, inverse: low_rank, inverse_tolerance: 1.0e-9}"
+    run, _, _ = trained(cell_of(tmp_path, "kfac", SMALL.replace("damping: 1.0}", options)))
+    rows = inverse_ranks(run.optimizer, 60)
+    assert {row.layer: (row.inputs, row.outputs) for row in rows} == WIDTHS
+    assert {row.layer: (row.width_in, row.width_out) for row in rows} == WIDTHS
+    assert {row.bound for row in rows} == {0.0}

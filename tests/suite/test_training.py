@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from suite import training as module
+from suite.measuring import inverse_ranks
 from suite.problems import Folders
 from suite.training import Training
+from tests.suite.helpers import SMALL
 from tests.suite.stores import matrix_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from suite.matrix import Cell
-    from suite.records import Iteration, Records
+    from suite.records import InverseRank, Iteration, Records
 
 
 @pytest.fixture
@@ -130,3 +133,47 @@ def test_an_optimizer_may_have_a_batch_size_of_its_own(cell: Cell) -> None:
     assert "batch_size" not in cell.definition["method"]
     assert larger.definition["method"]["batch_size"] == 300
     assert larger.key != cell.key
+
+
+LOW_RANK = SMALL.replace("method: kpsvd,", "method: kpsvd, inverse: low_rank, inverse_tolerance: 3,")
+
+
+def test_ranks_are_recorded_at_every_evaluation_with_the_clock_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*arguments: object) -> list[InverseRank]:
+        time.sleep(0.3)
+        return inverse_ranks(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "inverse_ranks", slowly)
+    cells = {c.optimizer: c for c in matrix_of(tmp_path, LOW_RANK).cells}
+    training = training_of(cells["kpsvd"], iterations=50)
+    begun = time.perf_counter()
+    batches = list(training)
+    assert training.clock.seconds < time.perf_counter() - begun - 0.9
+    ranks = [row for records in batches for row in records.inverse_ranks]
+    layers = ["linear1", "linear2", "linear3", "linear4"]
+    assert [(row.iteration, row.layer) for row in ranks] == [(i, layer) for i in (20, 40, 50) for layer in layers]
+
+
+def test_optimizers_without_inverses_of_low_rank_record_no_ranks(tmp_path: Path) -> None:
+    for cell in matrix_of(tmp_path, LOW_RANK).cells:
+        if cell.optimizer != "kpsvd" and cell.seed == 0:
+            assert not any(records.inverse_ranks for records in training_of(cell, iterations=3))
+
+
+def test_ranks_that_were_measured_before_an_error_are_handed_over(tmp_path: Path) -> None:
+    cell = next(c for c in matrix_of(tmp_path, LOW_RANK).cells if c.optimizer == "kpsvd")
+    training = training_of(cell, iterations=50)
+    step = training.optimizer.step
+
+    def fail_at_thirty(*_: object) -> None:
+        step()
+        if len(steps(batches)) + training.optimizer._iteration >= 30:  # type: ignore[attr-defined]
+            raise ArithmeticError
+
+    training.optimizer.step = fail_at_thirty  # type: ignore[method-assign,assignment]
+    batches: list[Records] = []
+    with pytest.raises(ArithmeticError):
+        batches.extend(training)
+    assert {row.iteration for records in batches for row in records.inverse_ranks} == {20}

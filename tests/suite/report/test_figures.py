@@ -89,6 +89,19 @@ def test_of_many_settings_the_best_of_each_method_are_named(tmp_path: Path) -> N
     assert len(figures._time(board).axes[0].get_yticklabels()) == 4
 
 
+def test_bars_are_stacked_by_phase_with_what_refreshes_add_at_the_end(tmp_path: Path) -> None:
+    board = board_of(tmp_path)
+    figure = figures._time(board)
+    axis = figure.axes[0]
+    assert legend(figure) == ["forward, backward", "update", "curvature", "inversion"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == [s.optimizer for s in board.standings][::-1]
+    assert [label.get_color() for label in axis.get_yticklabels()] == [colour(s.method) for s in board.standings][::-1]
+    for bars, edges in zip(axis.containers, [(0, 5), (5, 7), (7, 9), (9, 10)], strict=True):
+        for bar in bars:  # type: ignore[attr-defined]
+            assert (bar.get_x(), bar.get_x() + bar.get_width()) == pytest.approx(edges)
+    assert {text.get_text() for text in axis.texts} == {" 10.0 ms, 1.00 × Adam, 30% refreshes"}
+
+
 def test_fisher_errors_name_only_methods_that_have_them(tmp_path: Path) -> None:
     figure = figures._fisher(board_of(tmp_path))
     assert sorted(legend(figure)) == ["best possible at that rank", "kfac", "kpsvd"]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from suite.methods import METHODS
 from suite.methods.first_order import SGD
-from suite.report.palette import colour, lines
+from suite.records import PHASES
+from suite.report.palette import PHASE_COLOURS, colour, lines
 
 if TYPE_CHECKING:
     import pytest
@@ -19,6 +20,11 @@ def standing(optimizer: str, method: str) -> SimpleNamespace:
 
 def test_registered_methods_have_colours_of_their_own() -> None:
     assert len({colour(method) for method in METHODS}) == len(METHODS)
+
+
+def test_phases_have_colours_that_no_method_has() -> None:
+    assert set(PHASE_COLOURS) == set(PHASES)
+    assert not {colour(method) for method in METHODS} & set(PHASE_COLOURS.values())
 
 
 def test_a_new_method_needs_no_line_here(monkeypatch: pytest.MonkeyPatch) -> None:

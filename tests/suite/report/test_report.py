@@ -62,6 +62,10 @@ def test_the_numbers_of_the_leaderboard(store: Store, matrix: Matrix) -> None:
     assert kfac.best_train_loss == 15.0
     assert kfac.seconds_per_iteration == pytest.approx(0.02)
     assert kfac.cost_ratio == pytest.approx(2.0)
+    assert kfac.phases == pytest.approx(
+        {"forward_backward": 0.01, "curvature": 0.004, "inversion": 0.002, "update": 0.004}
+    )
+    assert kfac.refreshes == pytest.approx(0.3)
     assert adam.cost_ratio == pytest.approx(1.0)
     twenty, one = kfac.targets
     assert (twenty.target, twenty.iterations, twenty.hits, twenty.of) == (20.0, 60, 2, 2)
@@ -76,6 +80,22 @@ def test_the_numbers_of_the_leaderboard(store: Store, matrix: Matrix) -> None:
         ("kpsvd × digits × seed 1", "not run"),
     ]
     assert found.measured == 6
+
+
+@pytest.mark.parametrize(("steps", "expected"), [((0.03, 0.01, 0.02), 0.02), ((0.01, 0.02, 0.05, 0.04), 0.03)])
+def test_phases_are_those_of_the_seed_in_the_middle_and_add_up_to_the_median(
+    tmp_path: Path, steps: tuple[float, ...], expected: float
+) -> None:
+    matrix = matrix_of(tmp_path, SMALL.replace("seeds: [0, 1]", f"seeds: {list(range(len(steps)))}"))
+    with open_store(f"sqlite:///{tmp_path}/phases.sqlite") as store:
+        for cell in matrix.cells:
+            if cell.optimizer == "kfac":
+                finished(store, cell, Records(iterations(60, step=steps[cell.seed]), evaluations([40.0]), []))
+        (board,) = findings(store, matrix.spec, matrix.cells, None).boards
+    kfac = board.standings[0]
+    assert kfac.seconds_per_iteration == pytest.approx(expected)
+    assert sum(kfac.phases.values()) == pytest.approx(expected)
+    assert kfac.phases["inversion"] == pytest.approx(0.1 * expected)
 
 
 def test_the_page_shows_them(store: Store, matrix: Matrix, tmp_path: Path) -> None:
@@ -94,7 +114,9 @@ def test_the_page_shows_them(store: Store, matrix: Matrix, tmp_path: Path) -> No
     kfac = next(line for line in lines if line[:2] == ["1", "kfac"])
     assert kfac[2:] == ["15.50 ± 0.71", "5.50 ± 0.71", "0.2422", "16.50 ± 0.71", "15.00", "2 of 2"]
     assert next(line for line in lines if line[:2] == ["3", "sgd"])[2:4] == ["25.00", "15.00"]
-    assert ["kfac", "20.0 ms", "2.00", "60", "1.20", "missed (0 of 2)", "missed (0 of 2)"] in lines
+    assert ["kfac", "60", "1.20", "missed (0 of 2)", "missed (0 of 2)"] in lines
+    assert ["kfac", "10.0", "4.00", "2.00", "4.00", "20.0", "2.00", "30%"] in lines
+    assert lines.count(["kpsvd", *"———————"]) == 1, "nothing of what was not measured"
     assert ["linear1", "0.200 / 0.400"] in lines
     assert any(line[:2] == ["sgd × digits × seed 1", "diverged"] for line in lines)
     assert r"ValueError: a \| pipe & \<b\>tags\</b\>" in page, "foreign text is escaped"
@@ -175,5 +197,7 @@ def test_a_board_without_floor_or_adam_leaves_those_columns_out(tmp_path: Path) 
         run = finished(store, matrix.cells[0], Records(iterations(60), evaluations([40.0, 20.0]), []))
         store._update(run, floor=None, test_floor=None)
         shown = terminal_leaderboard(store, matrix.spec, matrix.cells, "sources")
+        write_report(store, matrix.spec, matrix.cells, tmp_path / "out", command="c", formats=["md"], fingerprint=None)
+    assert "target" not in (tmp_path / "out" / "README.md").read_text().replace("training targets", "")
     assert "floor" not in shown
     assert "Adam" not in shown

@@ -14,7 +14,7 @@ from alembic.config import Config
 from suite.records import Records
 from suite.store import open_store, queries
 from suite.store.opening import REVISION
-from tests.suite.stores import finished, fisher, iterations, matrix_of
+from tests.suite.stores import finished, fisher, iterations, kept, matrix_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,16 +48,24 @@ def insert(connection: sa.Connection, table: str, row: dict[str, Any]) -> None:
     connection.execute(sa.text(f"INSERT INTO {table} ({names}) VALUES ({places})"), row)
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    """A store of the first schema with runs of two methods, under labels of the user's own."""
-    url = f"sqlite:///{tmp_path}/store.sqlite"
+def upgrade(url: str, revision: str) -> None:
+    """Bring a store to a schema as it was once."""
     engine = sa.create_engine(url)
     with engine.begin() as connection:
         config = Config()
         config.set_main_option("script_location", "suite.store:migrations")
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
+    engine.dispose()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A store of the first schema with runs of two methods, under labels of the user's own."""
+    url = f"sqlite:///{tmp_path}/store.sqlite"
+    upgrade(url, "0001")
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
         insert(connection, "experiments", {"name": "a", "text_hash": "h", "text": "t", "first_run_at": NOW})
         machine = dict.fromkeys(("content_hash", "host", "cpu", "system", "python", "torch", "blas", "kfsvd"), "x")
         insert(connection, "environments", machine | {"cores": 2})
@@ -92,14 +100,25 @@ def test_an_upgraded_store_has_the_tables_of_a_new_one_and_takes_new_runs(url: s
         with open_store(place) as store:
             errors = [fisher("linear1", 1, 0.5, 0.6, 0.4, 0.5, approximation=name) for name in ("kfac", "kpsvd")]
             errors += [fisher("linear1", 1, 0.7, 0.8, 0.6, 0.7, own=False)]
-            run = finished(store, matrix_of(tmp_path).cells[0], Records(iterations(1), [], errors))
+            ranks = [kept("linear1", 1, 5, 3)]
+            run = finished(store, matrix_of(tmp_path).cells[0], Records(iterations(1), [], errors, ranks))
             assert sorted(queries.fisher_errors(store, run)) == sorted(errors)
+            assert queries.inverse_ranks(store, run) == ranks
             connection = store.session.connection()
             assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == REVISION
             assert connection.execute(sa.text("PRAGMA foreign_key_check")).all() == []
             query = "SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite%' ORDER BY name"
             schemas.append(connection.execute(sa.text(query)).all())
     assert schemas[0] == schemas[1]
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_runs_of_the_second_schema_keep_what_they_have_and_have_no_ranks(url: str, *, create: bool) -> None:
+    upgrade(url, "0002")
+    with open_store(url, create=create) as store:
+        assert len(queries.fisher_errors(store, 1)) == 3
+        assert queries.inverse_ranks(store, 1) == []
+        assert queries.inverse_ranks(store, 2) == []
 
 
 def test_an_upgrade_that_is_cut_short_leaves_the_store_as_it_was(url: str) -> None:

@@ -17,7 +17,7 @@ from suite.records import Records
 from suite.store import open_store, queries, store_exists
 from suite.store.opening import REVISION
 from suite.store.tables import IterationRow, RunRow, Table
-from tests.suite.stores import MACHINE, begin, evaluations, finished, fisher, iterations, matrix_of
+from tests.suite.stores import MACHINE, begin, evaluations, finished, fisher, iterations, kept, matrix_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,9 +66,10 @@ def test_the_revision_is_the_newest_migration() -> None:
 def test_records_come_back_as_they_were(store: Store, tmp_path: Path) -> None:
     cell = matrix_of(tmp_path).cells[0]
     errors = [fisher("linear2", 30, 0.5, 0.6, 0.4, 0.45), fisher("linear1", 30, math.nan, 0.7, 0.1, 0.2)]
-    run = finished(store, cell, Records(iterations(3), evaluations([30.0, math.nan]), errors))
-    kept = store.session.execute(sa.select(IterationRow.__table__).order_by("iteration")).all()
-    assert [tuple(row) for row in kept] == [(run, *row) for row in iterations(3)]
+    ranks = [kept("linear2", 20, 5, 3), kept("linear1", 40, 65, 16, 0.0), kept("linear2", 40, 6, 0, 0.25)]
+    run = finished(store, cell, Records(iterations(3), evaluations([30.0, math.nan]), errors, ranks))
+    steps = store.session.execute(sa.select(IterationRow.__table__).order_by("iteration")).all()
+    assert [tuple(row) for row in steps] == [(run, *row) for row in iterations(3)]
     found = queries.evaluations(store, run)
     assert found.train_loss[0] == 30.0
     assert math.isnan(found.train_loss[1])
@@ -77,17 +78,24 @@ def test_records_come_back_as_they_were(store: Store, tmp_path: Path) -> None:
     assert first == errors[0]
     assert math.isnan(second.in_batch)
     assert second.held_out == 0.7
+    assert queries.inverse_ranks(store, run) == ranks
+    assert queries.inverse_ranks(store, run + 1) == []
 
 
 def test_numbers_are_numbers_and_nan_is_null(store: Store, tmp_path: Path) -> None:
     broken = iterations(1)[0]._replace(loss=math.nan)
-    finished(store, matrix_of(tmp_path).cells[0], Records([broken], evaluations([1.0]), []))
+    ranks = [kept("linear1", 1, 5, 3, math.nan)]
+    run = finished(store, matrix_of(tmp_path).cells[0], Records([broken], evaluations([1.0]), [], ranks))
     assert rows(tmp_path, "SELECT typeof(iteration), typeof(seconds), typeof(loss) FROM iterations") == [
         ("integer", "real", "null")
     ]
     assert rows(tmp_path, "SELECT typeof(seed), typeof(pixels), typeof(floor) FROM runs") == [
         ("integer", "integer", "real")
     ]
+    assert rows(tmp_path, "SELECT typeof(inputs), typeof(width_out), typeof(bound) FROM inverse_ranks") == [
+        ("integer", "integer", "null")
+    ]
+    assert math.isnan(queries.inverse_ranks(store, run)[0].bound)
 
 
 def test_what_is_flushed_can_be_read_while_the_writer_writes(store: Store, tmp_path: Path) -> None:
@@ -187,8 +195,9 @@ def test_no_query_of_a_report_scans_a_big_table(store: Store, tmp_path: Path) ->
     queries.course(store, run)
     queries.evaluations(store, run)
     queries.fisher_errors(store, run)
+    queries.inverse_ranks(store, run)
     sa.event.remove(engine, "before_cursor_execute", listen)
-    assert len(seen) == 6
+    assert len(seen) == 7
     for statement, parameters in seen:
         plan = store.session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
         assert not any(str(row[3]).startswith("SCAN") for row in plan), (statement, plan)
