@@ -210,19 +210,19 @@ def merged(parts: Sequence[LayerSamples], weights: Sequence[float]) -> LayerSamp
 def moment(rows: Tensor, coefficients: Tensor) -> Tensor:
     """Σ_n c_n x_n x_nᵀ of rows x (m, d), (d, d) in their dtype, symmetric.
 
-    Coefficients of one sign take a single product X̃ᵀX̃, which is symmetric as it stands.
+    As X₊ᵀX₊ − X₋ᵀX₋ with the rows of either sign, scaled by √|c_n|: symmetric as it stands.
 
     Args:
         rows: X (m, d).
         coefficients: c (m,).
 
     """
-    c = coefficients.to(rows.dtype).unsqueeze(1)
-    if bool((c >= 0).all()):
-        half = rows * c.sqrt()
+    c = coefficients.to(rows.dtype)
+    half, negative = rows * c.abs().sqrt().unsqueeze(1), c < 0
+    if not bool(negative.any()):
         return half.mT @ half
-    product = rows.mT @ (rows * c)
-    return (product + product.mT).mul_(0.5)
+    plus, minus = half[~negative], half[negative]
+    return torch.addmm(plus.mT @ plus, minus.mT, minus, alpha=-1)
 
 
 def _moment(rows: Tensor, coefficients: Tensor) -> Tensor:
