@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 
@@ -16,19 +16,27 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from tests.benchmarks.networks import Network
-
 REFRESHES = 20
 """Before anything is timed."""
 EVERY = 5
 """Iterations between them."""
 
 
+class Trainable(Protocol):
+    """What of `Network` is needed here."""
+
+    @property
+    def likelihood(self) -> str: ...
+    def model(self) -> nn.Module: ...
+    def data(self) -> Tensor: ...
+    def backward(self, model: nn.Module, data: Tensor) -> None: ...
+
+
 @dataclass(frozen=True)
 class Loop:
     """A training loop on one batch, to be timed an iteration at a time."""
 
-    network: Network
+    network: Trainable
     model: nn.Module
     data: Tensor
     optimizer: torch.optim.Optimizer
@@ -56,7 +64,7 @@ class Cost(NamedTuple):
         return self.plain + self.refresh / interval
 
 
-def loop(network: Network, method: str, **options: Any) -> Loop:
+def loop(network: Trainable, method: str, refreshes: int = REFRESHES, **options: Any) -> Loop:
     """`adam`, `sgd`, or an optimizer of the library with its options, on the network's own data."""
     model, data = network.model(), network.data()
     optimizer: torch.optim.Optimizer
@@ -68,7 +76,7 @@ def loop(network: Network, method: str, **options: Any) -> Loop:
         own = {"lr": 0.1, "refresh_every": EVERY, **options}
         optimizer = OPTIMIZERS[method](model, network.likelihood, **own)
     made = Loop(network, model, data, optimizer)
-    for _ in range(REFRESHES * EVERY if isinstance(optimizer, NaturalGradient) else 2):
+    for _ in range(refreshes * EVERY if isinstance(optimizer, NaturalGradient) else 2):
         made.iterate()
     return made
 
@@ -77,7 +85,7 @@ def rounds(loops: Mapping[str, Loop], count: int) -> list[dict[str, Cost]]:
     """Costs of all loops, round by round, the order alternating: a host that is slow for a while slows all alike."""
     measured = []
     for number in range(count):
-        names: Sequence[str] = list(loops) if number % 2 else list(reversed(loops))
+        names = list(loops) if number % 2 else list(loops)[::-1]
         row = {}
         for name in names:
             plain = min(loops[name].seconds() for _ in range(2))
@@ -95,3 +103,23 @@ def ratio(measured: Sequence[Mapping[str, Cost]], name: str, of: str, interval: 
 def refresh_ratio(measured: Sequence[Mapping[str, Cost]], name: str, of: str) -> float:
     """The median over rounds of a refresh's cost in that of another's."""
     return statistics.median(row[name].refresh / row[of].refresh for row in measured)
+
+
+def state_bytes(optimizer: torch.optim.Optimizer) -> int:
+    """All tensors that an optimizer keeps between steps, each storage once."""
+    held: dict[int, int] = {}
+
+    def count(value: object) -> None:
+        if isinstance(value, torch.Tensor):
+            held[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+        elif isinstance(value, dict):
+            for part in value.values():
+                count(part)
+        elif isinstance(value, list | tuple):
+            for part in value:
+                count(part)
+
+    count(optimizer.state_dict())
+    if isinstance(optimizer, NaturalGradient):
+        count([[s.activations, s.gradients] for s in optimizer.samples().values()])
+    return sum(held.values())
