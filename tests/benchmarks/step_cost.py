@@ -100,9 +100,9 @@ def introduction() -> str:
 
 Measured by `python -m tests.benchmarks.step_cost` on {here.cpu}, one thread, torch {here.torch}, {here.system}.
 Contenders alternate within one process; ratios are medians over rounds. An optimizer is in its steady state: twenty
-refreshes have filled its averages and warmed its inverses. λ = 0.1, a quarter of the batch for the curvature, tolerances
-at their defaults. The data are random, with the paper's networks; real data keep other ranks (`kfsvd-bench report`
-shows them).
+refreshes have filled its averages and warmed its inverses. λ = 0.1, a quarter of the batch for the curvature, and
+tolerances at their defaults. The data are random, with the paper's networks; real data keep other ranks, which every
+report of a benchmark shows.
 
 An exact relative Fisher error of a 785×1000 layer with 512 samples takes {error:.3f} s (bar: 0.2 s)."""
 
@@ -133,9 +133,9 @@ def networks(name: str) -> str:
     bars = "KFAC and KPSVD 1.25 and 1.35, rank two 1.4 and 1.6; refreshes 1.05 and 1.5; state 6"
     return f"""## {name.upper()}'s network, batch {net.batch}
 
-An iteration in Adam's ({adam:.1f} ms), without a refresh and with one every 100 and every 10 iterations; a refresh in that
-of KFAC with low-rank inverses; the optimizer's state in bytes of the weights. Inverses are of low rank but where the row
-says dense. Bars, for MNIST's: {bars}.
+An iteration in Adam's ({adam:.1f} ms), without a refresh and with one every 100 and every 10 iterations; a refresh in
+that of KFAC with low-rank inverses; the optimizer's state in bytes of the weights. Inverses are of low rank but where
+the row says dense. Bars, for MNIST's: {bars}.
 
 {table(headings, rows)}
 
@@ -180,9 +180,9 @@ def peers() -> str:
     ]
     return f"""## Beside its peers
 
-KFAC with low-rank inverses beside every KFAC for PyTorch that pip installs by name, on MNIST's network with the peer's own
-settings (`tests/benchmarks/test_peers.py`): an iteration with a tenth of a refresh, one without, one with. Bar: 0.7 of the
-fastest's step.
+KFAC with low-rank inverses beside every KFAC for PyTorch that pip installs by name, on MNIST's network with the peer's
+own settings (`tests/benchmarks/test_peers.py`): an iteration with a tenth of a refresh, one without, one with. Bar: 0.7
+of the fastest's step.
 
 {table(headings, rows) if rows else "None was installed."}"""
 
@@ -253,8 +253,8 @@ def limits() -> str:
     headings = ["Linear", "weights", "first step, s", "second step, s", "peak memory, GB"]
     return f"""## The largest layer
 
-One Linear with KFAC and low-rank inverses, batch 128, on a machine with {memory():.0f} GB: forward and backward pass and
-a step with a refresh, and one without.
+One Linear with KFAC and low-rank inverses, batch 128, on a machine with {memory():.0f} GB: forward and backward pass
+and a step with a refresh, and one without.
 
 {table(headings, rows)}"""
 
