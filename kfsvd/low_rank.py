@@ -12,7 +12,7 @@ and B̃⁻¹V Ã⁻¹ takes products of 2 d_out d_in k operations instead of 2 d
 The bound. Let s bound the neglected eigenvalues, which lie in [0, s]; and let the vectors be eigenvectors up to
 η = ‖(AJ − J diag θ) diag(θ + a)^(-1/2)‖/√r. Then
 
-    (1 − e)A_λ⁻¹ ≼ Ã⁻¹ ≼ (1 + e)A_λ⁻¹,   e = max((a + s)/r − 1, 1 − a/r) + η
+    (1 − e)A_λ⁻¹ ≼ Ã⁻¹ ≼ (1 + e)A_λ⁻¹,   e = (y + √(y² + 4η²))/2,   y = max((a + s)/r − 1, 1 − a/r)
 
 That s is a bound is not estimated but shown: s I + J diag(3θ) Jᵀ − A has a Cholesky factor. The inverse of the
 product is off by at most ε = (1 + e_A)(1 + e_B) − 1, relative, in the norm of F̂_λ: whatever V,
@@ -71,9 +71,9 @@ _TOLERANCES = 5.0, 40.0
 """For one product and for two: an iteration still makes as much progress as with the dense inverse there."""
 _SMALL = 3_000_000
 """d_in d_out (d_in + d_out) up to which a layer is inverted densely: more calls would cost more than they save."""
-_ISOTROPIC = 0.8
-"""The part of a side's tolerance for neglected eigenvalues; the rest is for inexact eigenvectors."""
-_KEPT = 0.8
+_ISOTROPIC = 0.93
+"""The part of a side's tolerance for y; the rest is for inexact eigenvectors."""
+_KEPT = 0.65
 """Eigenvalues beyond this part of the bound s are kept, so that the bound can be shown."""
 _FIRST_TERM = 0.125
 """The part of the tolerance for the first of two products."""
@@ -163,7 +163,7 @@ class _Side(NamedTuple):
     values: Tensor  # θ (k,)
     shift: float  # a
     rest: float  # r
-    isotropic: float  # e without η
+    isotropic: float  # y
     slip: float  # η
 
     @property
@@ -173,7 +173,7 @@ class _Side(NamedTuple):
 
     def error(self, least: float) -> float:
         """e, where the least of 1 + t sᵀ is `least`."""
-        return self.isotropic + self.slip / math.sqrt(least)
+        return _joined(self.isotropic, self.slip / math.sqrt(least))
 
 
 class _Second(NamedTuple):
@@ -277,12 +277,12 @@ def _side(factor: Tensor, shift: float, tolerance: float, start: Tensor | None) 
         if subspace.exact:
             break
         limit, kept, rest = _parting(subspace.values, trace, len(factor), shift, part)
-        if kept > subspace.vectors.shape[1] - 2:
+        if subspace.searched and kept > len(subspace.values) - 2:
             subspace.widen()
             continue
         found = subspace.values[:kept], subspace.vectors[:, :kept], subspace.images[:, :kept]
         slip = _slip(*found, shift, rest)
-        if part + slip <= tolerance and _bounded(factor, found[0], found[1], limit):
+        if _joined(part, slip) <= tolerance and _bounded(factor, found[0], found[1], limit):
             return _Side(found[1].contiguous(), found[0], shift, rest, part, slip)
         subspace.iterate()
     else:
@@ -309,10 +309,15 @@ def _parting(values: Tensor, trace: float, width: int, shift: float, part: float
     return limit, kept, rest
 
 
+def _joined(isotropic: float, slip: float) -> float:
+    """e, the largest that an eigenvalue of [[0, ηᵀ], [η, y]] can be."""
+    return (isotropic + math.sqrt(isotropic**2 + 4 * slip**2)) / 2
+
+
 def _slip(values: Tensor, vectors: Tensor, images: Tensor, shift: float, rest: float) -> float:
-    """η: how far the vectors are from eigenvectors, against the damped factor."""
+    """A bound of η: the Schatten-4 norm is not below the spectral one."""
     residual = (images - vectors * values) / (values + shift).sqrt()
-    return float(torch.linalg.vector_norm(residual)) / math.sqrt(rest)
+    return math.sqrt(float(torch.linalg.vector_norm(residual.mT @ residual))) / math.sqrt(rest)
 
 
 def _bounded(factor: Tensor, values: Tensor, vectors: Tensor, limit: float) -> bool:

@@ -1,8 +1,9 @@
 """Leading eigenpairs of a symmetric matrix by subspace iteration, started from what was found before.
 
-One step of a block X of columns: Q R = X, H = Qᵀ A Q = S diag(θ) Sᵀ, and the Ritz pairs are (θ, QS), sorted by |θ|;
-the next X is A Q S. A step costs one product with A, 2n²k operations for k columns, against some 10 n³ of a full
-eigendecomposition. Nothing here says that the pairs are all that matter: `kfsvd.low_rank` holds them to a bound.
+A basis Q of orthonormal columns gives the Ritz pairs (θ, QS) of QᵀAQ = S diag(θ) Sᵀ, sorted by |θ|. A step takes
+Q R = [A QS, AΩ], with random columns Ω the first time: so directions come in that were not there before. It costs two
+products with A, 4n²k operations for k columns, where a full eigendecomposition takes some 10 n³. Nothing here says that
+the pairs are all that matter: `kfsvd.low_rank` holds them to a bound.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 SMALL = 128
 """Widths up to which a full eigendecomposition is as fast."""
 EXTRA = 8
-"""Random columns beside a warm start, through which directions come in that were not there before."""
+"""Random columns beside a warm start."""
 COLD = 24
 """Columns without a warm start."""
 
@@ -29,20 +30,10 @@ class Subspace:
 
     Args:
         matrix: A (n, n).
-        start: (n, k), columns near the leading eigenvectors; k = 0 if nothing is known of them.
+        start: (n, k), orthonormal columns near the leading eigenvectors; k = 0 if nothing is known of them. Their Ritz
+            pairs are the first that are offered, before any step.
 
     """
-
-    def __init__(self, matrix: Tensor, start: Tensor) -> None:
-        self.matrix = matrix
-        self._random = torch.Generator().manual_seed(len(matrix))
-        self.exact = False
-        """Whether the pairs are those of a full eigendecomposition."""
-        self._block = start
-        self._widen(EXTRA if start.shape[1] else COLD)
-        if not self.exact:
-            self._block = matrix @ self._block
-            self.iterate(1 if start.shape[1] else 3)
 
     values: Tensor
     """θ (k,), by falling |θ|."""
@@ -51,31 +42,34 @@ class Subspace:
     images: Tensor
     """A times the vectors, (n, k)."""
 
+    def __init__(self, matrix: Tensor, start: Tensor) -> None:
+        self.matrix = matrix
+        self._random = torch.Generator().manual_seed(len(matrix))
+        self.exact = len(matrix) <= SMALL
+        """Whether the pairs are those of a full eigendecomposition."""
+        self.searched = False
+        """Whether anything but the start has been looked at."""
+        if self.exact:
+            self.decompose()
+        elif start.shape[1]:
+            self._take(start)
+        else:
+            self.images = start
+            self._extend(COLD)
+            self.iterate(3)
+
     def iterate(self, steps: int = 1) -> None:
         """So many steps more."""
+        if not self.searched and not self.exact:
+            self._extend(EXTRA)
         for _ in range(0 if self.exact else steps):
-            basis = torch.linalg.qr(self._block).Q
-            image = self.matrix @ basis
-            values, turn = symmetric_eigh(basis.mT @ image)
-            order = values.abs().argsort(descending=True)
-            turn = turn[:, order]
-            self.values, self.vectors, self.images = values[order], basis @ turn, image @ turn
-            self._block = self.images
+            self._take(torch.linalg.qr(self.images).Q)
 
     def widen(self) -> None:
         """Twice as many columns, the new ones random, and a few steps."""
         if not self.exact:
-            self._widen(self._block.shape[1])
+            self._extend(self.images.shape[1])
             self.iterate(3)
-
-    def _widen(self, columns: int) -> None:
-        n = len(self.matrix)
-        if n <= SMALL or 2 * (self._block.shape[1] + columns) > n:
-            self.decompose()
-            return
-        new = torch.randn(n, columns, generator=self._random, dtype=self.matrix.dtype).to(self.matrix.device)
-        size = torch.linalg.vector_norm(self._block, dim=0).mean() if self._block.shape[1] else 1.0
-        self._block = torch.cat([self._block, new * (size / n**0.5)], 1)
 
     def decompose(self) -> None:
         """All eigenpairs, exactly."""
@@ -83,4 +77,22 @@ class Subspace:
         order = values.abs().argsort(descending=True)
         self.values, self.vectors = values[order], vectors[:, order]
         self.images = self.vectors * self.values
-        self.exact = True
+        self.exact = self.searched = True
+
+    def _take(self, basis: Tensor) -> None:
+        """The Ritz pairs of a basis."""
+        images = self.matrix @ basis
+        values, turn = symmetric_eigh(basis.mT @ images)
+        order = values.abs().argsort(descending=True)
+        turn = turn[:, order]
+        self.values, self.vectors, self.images = values[order], basis @ turn, images @ turn
+
+    def _extend(self, columns: int) -> None:
+        """Random columns beside the images; all pairs where so many would not be cheaper."""
+        n = len(self.matrix)
+        if 2 * (self.images.shape[1] + columns) > n:
+            self.decompose()
+            return
+        random = torch.randn(n, columns, generator=self._random, dtype=self.matrix.dtype).to(self.matrix.device)
+        self.images = torch.cat([self.images, self.matrix @ random], 1)
+        self.searched = True
