@@ -36,6 +36,7 @@ MODULES = (
     "kfsvd.averaging",
     "kfsvd.rearrangement",
     "kfsvd.inverse",
+    "kfsvd.low_rank",
     "kfsvd.curvature",
     "kfsvd.kronecker",
     "kfsvd.eigenbasis",

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def adam_step(group: dict[str, Any], state: MutableMapping[Tensor, Any]) -> None:
-    """One step of Adam (Kingma & Ba 2015; β = .9, .999) with decoupled weight decay on a parameter group."""
+def adam_step(group: dict[str, Any], state: MutableMapping[Tensor, Any], finite: Tensor | None = None) -> None:
+    """One step of Adam (Kingma & Ba 2015; β = .9, .999) with decoupled weight decay on a parameter group.
+
+    With `finite`, a scalar, gradients count as zero where that is false.
+    """
     parameters = [p for p in group["params"] if p.grad is not None]
     states = [state[p] for p in parameters]
     for parameter, own in zip(parameters, states, strict=True):
@@ -24,7 +27,7 @@ def adam_step(group: dict[str, Any], state: MutableMapping[Tensor, Any]) -> None
             own["exp_avg_sq"] = torch.zeros_like(parameter)
     adam(
         parameters,
-        [p.grad for p in parameters],
+        [p.grad if finite is None else torch.where(finite, p.grad, 0) for p in parameters],
         [s["exp_avg"] for s in states],
         [s["exp_avg_sq"] for s in states],
         [],

@@ -37,7 +37,7 @@ from kfsvd.kronecker import KroneckerSum
 from kfsvd.layers import has_trained_bias, supported_layers, why_unsupported
 from kfsvd.likelihoods import likelihood_named
 from kfsvd.optimizers.checkpoint import plain, restored
-from kfsvd.optimizers.checks import refuse_nonfinite, refuse_parallel, user_level
+from kfsvd.optimizers.checks import all_finite, refuse_parallel, user_level
 from kfsvd.optimizers.fallback import adam_step
 from kfsvd.optimizers.intervals import Interval
 from kfsvd.optimizers.layer import PreconditionedLayer, by_name
@@ -178,6 +178,8 @@ class NaturalGradient(Optimizer):
         self.curvature_batch, self.fisher, self.fisher_samples = curvature_batch, fisher, fisher_samples
         self.phase: Callable[[str], AbstractContextManager[object]] = _no_phase
         """Entered with "curvature", "inversion" or "update" around that part of a step; for clocks."""
+        self._synchronous = next(model.parameters()).device.type == "cpu"  # a look at a number waits for nothing there
+        self._finite: Tensor | None = None  # whether the gradients were that nobody has looked at yet
         self._iteration = 0
         self._inverse_damping = damping  # λ that the inverses were last prepared with
         self._cpu_generator = torch.Generator().manual_seed(seed)
@@ -237,7 +239,8 @@ class NaturalGradient(Optimizer):
         Raises:
             RuntimeError: a refresh is due and the model has not been called in training mode; a bias was frozen; or
                 after `detach`.
-            FloatingPointError: gradients or outputs that are not finite; the weights are left as they are.
+            FloatingPointError: gradients or outputs that are not finite; the weights are left as they are. On a GPU
+                gradients are waited for at refreshes alone, and count as zero until then where they are not finite.
             IndefiniteError: the guard is "raise" and a damped sum is not positive definite.
 
         """
@@ -249,15 +252,16 @@ class NaturalGradient(Optimizer):
                 loss = closure()
         self._check_biases()
         with torch.autocast(self._device_generator.device.type, enabled=False):
-            refuse_nonfinite([p.grad for group in self.param_groups for p in group["params"]])
-            if self.statistics_every.due(self._iteration):
+            new_statistics, new_inverses = (e.due(self._iteration) for e in (self.statistics_every, self.inverse_every))
+            finite = self._look_at_gradients(now=self._synchronous or new_statistics or new_inverses)
+            if new_statistics:
                 with self.phase("curvature"):
                     self._refresh_statistics()
-            if self.inverse_every.due(self._iteration):
+            if new_inverses:
                 with self.phase("inversion"):
                     self._refresh_inverses()
             with self.phase("update"):
-                self._update()
+                self._update(finite)
         self._iteration += 1
         return loss
 
@@ -415,9 +419,27 @@ class NaturalGradient(Optimizer):
             if layer.inverse is not None
         ]
 
-    def _update(self) -> None:
+    def _look_at_gradients(self, *, now: bool) -> Tensor | None:
+        """Raise if one is not finite: its NaN would stay in the weights and the momentum.
+
+        A look waits for the device. Where it is put off, the answer is given as a scalar that nobody has waited for.
+        """
+        finite = all_finite([p.grad for group in self.param_groups for p in group["params"]])
+        so_far = finite if self._finite is None else finite & self._finite
+        if not now:
+            self._finite = so_far
+            return finite
+        self._finite = None
+        if not so_far:
+            raise FloatingPointError("a gradient is not finite: no step is made, and the weights are as they were")
+        return None
+
+    def _update(self, finite: Tensor | None = None) -> None:
+        """A step; where `finite` is given and false, on gradients of zero."""
         layers = [layer for layer in self._layers.values() if layer.active]
         gradients = [layer.gradient() for layer in layers]
+        if finite is not None:
+            gradients = [torch.where(finite, gradient, 0) for gradient in gradients]
         if layers:
             directions = self._directions(layers, gradients)
             if self.step_rule == "quadratic_model":
@@ -425,7 +447,7 @@ class NaturalGradient(Optimizer):
             else:
                 self._momentum_step(layers, gradients, directions)
         for group in self.param_groups[1:]:
-            adam_step(group, self.state)
+            adam_step(group, self.state, finite)
 
     def _momentum_step(
         self, layers: list[PreconditionedLayer], gradients: list[Tensor], directions: list[Direction]

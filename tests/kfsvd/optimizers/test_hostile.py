@@ -120,3 +120,26 @@ def test_a_dead_layer_keeps_the_others_training(name: str) -> None:
     assert torch.equal(model[0].weight, dead)
     assert not torch.equal(model[2].bias, alive)
     assert all_finite(weights(model))
+
+
+@pytest.mark.parametrize("name", ["kfac", "ekfac", "exact"])
+@pytest.mark.parametrize("step_rule", ["kl_clip", "adam_norm"])
+def test_a_look_that_is_put_off_keeps_nan_out_of_everything(name: str, step_rule: str) -> None:
+    """As on a GPU, where a look at each step's gradients would wait for them."""
+    model = network(norm=True)
+    optimizer = make(name, model, refresh_every=4, step_rule=step_rule)
+    optimizer._synchronous = False
+    for step in range(3):
+        train(model, optimizer, 1, start=step)
+    loss_of(model, INPUTS).backward()
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        parameter.grad[...] = float("nan")
+    optimizer.step()  # the fourth: no refresh is due
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+    before = [p.detach().clone() for p in model.parameters()]
+    with pytest.raises(FloatingPointError, match="a gradient is not finite"):
+        train(model, optimizer, 1, start=4)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+    train(model, optimizer, 5, start=5)
+    assert all(torch.isfinite(p).all() for p in model.parameters())
