@@ -83,6 +83,23 @@ def test_one_product_is_inverted_within_the_tolerance(
         assert error_of_product(inverse, curvature, damping, pi) <= inverse.bound * (1 + 1e-9) <= tolerance
 
 
+@pytest.mark.usefixtures("decomposition")
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("tolerance", [0.3, 0.6, 1.0, 3.0])
+def test_the_bound_holds_where_the_isotropic_part_is_large(share: float, tolerance: float) -> None:
+    """Many equal eigenvalues near the damping: their mean is far from the zeros beside them."""
+    generator = torch.Generator().manual_seed(0)
+    factors = []
+    for width in (70, 60):
+        turn = torch.linalg.qr(torch.randn(width, width, generator=generator).double()).Q
+        large = (torch.arange(width) < share * width).double()
+        factors.append((turn * large) @ turn.mT)
+    curvature = KroneckerSum((tuple(factors),))
+    inverse = curvature.low_rank_inverse(1.0, rule="factored", tolerance=tolerance)
+    if isinstance(inverse, LowRankInverse):
+        assert error_of_product(inverse, curvature, 1.0, 1.0) <= inverse.bound * (1 + 1e-9) <= tolerance * (1 + 1e-9)
+
+
 def test_ranks_adapt_to_tolerance_and_damping() -> None:
     curvature = fit("kfac", decaying(400, 200, 150))
     assert isinstance(curvature, KroneckerSum)
