@@ -24,7 +24,6 @@ from kfsvd.samples import LayerSamples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from kfsvd.approximations import Approximation
     from kfsvd.cost.operations import Operation
@@ -36,12 +35,21 @@ KRYLOV_ITERATIONS = 40
 """Steps of the bidiagonalisation in Gram form, its second run included."""
 
 
-def fitting(layer: LayerShape, approximation: Approximation, averaging: str, samples: int, decay: float) -> list[Any]:
-    """Of a refresh of one layer, from `samples` new samples (a, g) on."""
+def fitting(
+    layer: LayerShape, approximation: Approximation, averaging: str, samples: int, decay: float
+) -> list[Operation]:
+    """Of a refresh of one layer, from `samples` new samples (a, g) on.
+
+    Raises:
+        ValueError: the approximation is not one of those here.
+
+    """
     d_in, d_out = layer.d_in, layer.d_out
     rank = getattr(approximation, "rank", 1)
     if approximation.name == "exact":
         return []
+    if approximation.name not in FITS:
+        raise ValueError(f"no cost is known of the approximation {approximation.name!r}")
     if averaging == "stream":
         return stream(layer, approximation, samples)
     if averaging == "samples" and decay > 0:
@@ -65,8 +73,8 @@ def _kfac(layer: LayerShape, _approximation: Approximation, samples: int) -> lis
 
 
 def moment(rows: int, d: int) -> list[Operation]:
-    """Xᵀ diag(c) X of (rows, d), made symmetric."""
-    return [elementwise(3 * rows * d), product(d, rows, d), symmetrised(d), elementwise(2 * d**2), calls(2)]
+    """Xᵀ diag(c) X of (rows, d): its rows scaled, and their product."""
+    return [elementwise(3 * rows * d), product(d, rows, d), calls(6)]
 
 
 def _tkfac(layer: LayerShape, approximation: Approximation, samples: int) -> list[Operation]:
@@ -166,12 +174,12 @@ def _pairs(layer: LayerShape, samples: int) -> int:
 
 def _gram(layer: LayerShape, samples: int, *, first_only: bool = False) -> list[Operation]:
     """Both Gram matrices in float64, their coupling, and the resolution."""
-    rows, p, width = samples * layer.positions, _pairs(layer, samples), 1 if first_only else FLOAT64
+    rows, p = samples * layer.positions, _pairs(layer, samples)
     sides = [
         operation
         for d in (layer.d_in, layer.d_out)
         for operation in (
-            elementwise((6 * width + (not first_only)) * rows * d, 4),
+            elementwise(3 * (not first_only) * rows * d, 1),
             product(rows, d, rows, double=not first_only),
             elementwise((3 * rows**2 + (8 if layer.positions == 1 else 30) * p**2) * FLOAT64, 4),
             calls(10),
@@ -253,4 +261,4 @@ FITS: dict[str, Callable[[LayerShape, Approximation, int], list[Operation]]] = {
     "tkfac": _tkfac,
     "ekfac": _ekfac,
 }
-"""By the approximation's name; one that is not here is refused."""
+"""By the approximation's name."""

@@ -15,6 +15,8 @@ from kfsvd.cost.operations import (
     qr,
     triangular_solve,
 )
+from kfsvd.inverse import _DENSE_LIMIT
+from kfsvd.low_rank import _POWERS, _PROBES, _SMALL
 from kfsvd.subspace import COLD, EXTRA, SMALL
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 GRADIENT_ITERATIONS = 20
 """Steps of conjugate gradients for the exact rule with several products."""
-_DENSE_LIMIT = 2048
 
 
 def dense(layer: LayerShape, rank: int, rule: str) -> list[Operation]:
@@ -69,7 +70,12 @@ def low_rank(layer: LayerShape, rank: int, kept: tuple[int, int]) -> list[Operat
 
 def is_low_rank(layer: LayerShape, rank: int, kept: tuple[int, int]) -> bool:
     """Whether the low-rank inverse is the cheaper one to apply, as `kfsvd.low_rank` decides."""
-    return 2 * sum(kept) < rank * (layer.d_in + layer.d_out)
+    return not is_small(layer) and 2 * sum(kept) < rank * (layer.d_in + layer.d_out)
+
+
+def is_small(layer: LayerShape) -> bool:
+    """Whether no low-rank inverse is looked for."""
+    return layer.d_in * layer.d_out * (layer.d_in + layer.d_out) <= _SMALL
 
 
 def apply_low_rank(layer: LayerShape, rank: int, kept: tuple[int, int]) -> list[Operation]:
@@ -159,8 +165,8 @@ def _side(n: int, kept: int) -> list[Operation]:
         calls(10),
     ]
     shown = [
-        elementwise(16 * n * kept, 8),
-        product(n, 2 * kept, n),
+        elementwise(12 * n * kept, 6),
+        product(n, kept, n),
         elementwise(3 * n**2),
         cholesky(n),
         calls(20),
@@ -171,6 +177,6 @@ def _side(n: int, kept: int) -> list[Operation]:
 def _second(n: int, kept: int) -> list[Operation]:
     """A second factor, whitened, within the directions; and a bound of what is beyond them."""
     within = [product(n, n, kept), product(kept, n, kept), *eigenpairs(kept), calls(5)]
-    thin = [product(kept, n, 8), product(n, kept, 8)]
-    beyond = [*thin * 2, product(kept, n, 8), product(kept, kept, 8), product(n, kept, 8), product(n, n, 8)]
-    return [*within, *[*beyond, elementwise(40 * n * 8, 15), calls(8)] * 6]
+    thin = [product(kept, n, _PROBES), product(n, kept, _PROBES)]
+    beyond = [*thin * 3, product(kept, kept, _PROBES), product(n, n, _PROBES)]
+    return [*within, *[*beyond, elementwise(40 * n * _PROBES, 15), calls(8)] * _POWERS]

@@ -184,7 +184,7 @@ def _inverse(
         passes = [elementwise(6 * layer.numbers, 2)]
         return passes, inverting.apply_dense(layer, 1, "exact"), added
     prepared = inverting.dense(layer, rank, rule)
-    if options.inverse == "low_rank":
+    if options.inverse == "low_rank" and not inverting.is_small(layer):
         found = inverting.low_rank(layer, rank, kept)
         if inverting.is_low_rank(layer, rank, kept):
             return found, inverting.apply_low_rank(layer, rank, kept), inverting.add_low_rank(layer, kept)
@@ -198,7 +198,9 @@ def _scaled(
     """What the step rule costs: nothing to speak of, or lengths of the direction and of what it is grafted on."""
     if options.step_rule not in ("adam_norm", "sgd_norm"):
         return []
-    formed = inverting.add_low_rank(layer, ranks[layer.name])[1:] if options.inverse == "low_rank" else []
+    kept = ranks[layer.name]
+    thin = options.inverse == "low_rank" and inverting.is_low_rank(layer, options.rank, kept)
+    formed = inverting.add_low_rank(layer, kept)[1:] if thin else []
     length = updating.moments_length(layer.numbers) if options.step_rule == "adam_norm" else []
     return [*formed, *length, elementwise(2 * layer.numbers, 2)]
 

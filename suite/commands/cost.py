@@ -76,10 +76,11 @@ def _predicted(cell: Cell, rates: Rates) -> Cost:
     from kfsvd import step_cost
 
     network, example = cell.problem.skeleton()
+    batch = min(cell.method.batch_size or cell.problem.batch_size, cell.problem.examples)
     method, options = cell.method.method, cell.method.options()
     if method in _KNOWN:
         options = {name: options[name] for name in _KNOWN[method] if name in options}
-    return step_cost(network, method, cell.problem.examples, example=example, rates=rates, **options)
+    return step_cost(network, method, batch, example=example, rates=rates, **options)
 
 
 def _row(dataset: str, optimizer: str, predicted: Cost, adam: float | None) -> dict[str, Any]:

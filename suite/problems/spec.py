@@ -85,8 +85,8 @@ class ProblemSpec(Model):
 
     @property
     def examples(self) -> int:
-        """Of a step: the batch, or all training examples where there are fewer."""
-        return min(self.batch_size, self.train_examples or dataset(self.data).INFO.train)
+        """Of the training set."""
+        return self.train_examples or dataset(self.data).INFO.train
 
     def load(self, folders: Folders) -> Problem:
         """Read or make the data, and pose the problem.
