@@ -94,12 +94,12 @@ def test_iterations_are_predicted_to_a_quarter(network: str) -> None:
     for name, iterate in iterations.items():
         for _ in range(SETTLING[network] if "low_rank" in name else 0):
             iterate.with_refresh()
-    before = calibrate()
+    before = calibrate(seconds=0.5)
     times: dict[str, list[float]] = {name: [] for name in cases}
     for number in range(ROUNDS[network]):
         for name in cases if number % 2 else reversed(cases):
             times[name].append(one_round(iterations[name]))
-    after = calibrate()
+    after = calibrate(seconds=0.5)
     print(f"\n{network:20}{'predicted':>12}{'measured':>12}{'ratio':>8}   ms an iteration")
     ratios = {}
     for name, case in cases.items():
