@@ -12,11 +12,13 @@ import torch
 from kfsvd.averaging import WINDOW
 from kfsvd.cost.operations import (
     FLOAT64,
+    batched,
     calls,
     cholesky,
     eigh,
     elementwise,
     product,
+    repeated,
     symmetrised,
 )
 from kfsvd.rearrangement import cheaper_solver
@@ -84,9 +86,9 @@ def _tkfac(layer: LayerShape, approximation: Approximation, samples: int) -> lis
         return [squares, calls(8), *_kfac(layer, approximation, samples)]
     return [
         elementwise(samples * d_in * d_out * 5 * FLOAT64, 2),
-        *[product(d_out, layer.positions, d_in, double=True)] * samples,
-        *[product(d_in, d_out, d_in, double=True)] * samples,
-        *[product(d_out, d_in, d_out, double=True)] * samples,
+        batched(product(d_out, layer.positions, d_in, double=True), samples),
+        batched(product(d_in, d_out, d_in, double=True), samples),
+        batched(product(d_out, d_in, d_out, double=True), samples),
         elementwise(samples * (d_in**2 + d_out**2) * 3 * FLOAT64, 4),
     ]
 
@@ -114,7 +116,7 @@ def _lanczos(layer: LayerShape, approximation: Approximation, samples: int) -> l
         return _matrix_free(layer, samples, rank)
     p = _pairs(layer, samples)
     roots = [*[cholesky(p, double=True)] * 2, *[product(p, p, p, double=True)] * 2]
-    steps = [elementwise(2 * p**2 * FLOAT64, 2), calls(25)] * KRYLOV_ITERATIONS
+    steps = repeated([elementwise(2 * p**2 * FLOAT64, 2), calls(25)], KRYLOV_ITERATIONS)
     return [*_gram(layer, samples), *roots, *steps, *_factors(layer, samples) * rank]
 
 
@@ -140,7 +142,7 @@ def _ekfac(layer: LayerShape, approximation: Approximation, samples: int) -> lis
     if layer.positions == 1:
         scales = [elementwise(3 * rows * (d_in + 2 * d_out), 3), product(d_out, rows, d_in)]
     else:
-        scales = [*[product(d_out, layer.positions, d_in)] * samples, elementwise(4 * samples * d_in * d_out)]
+        scales = [batched(product(d_out, layer.positions, d_in), samples), elementwise(4 * samples * d_in * d_out)]
     return [*basis(layer, approximation, samples), *eigenpairs(d_in), *eigenpairs(d_out), *rotated, *scales, calls(10)]
 
 
@@ -209,7 +211,7 @@ def _eigenproblem(layer: LayerShape, samples: int) -> list[Operation]:
 def _factors(layer: LayerShape, samples: int) -> list[Operation]:
     """Σ α_n a_n a_nᵀ and Σ β_n g_n g_nᵀ, with the norms that scale them."""
     rows, p, t = samples * layer.positions, _pairs(layer, samples), layer.positions
-    mixed = [product(t, t, d) for d in (layer.d_in, layer.d_out)] * samples if t > 1 else []
+    mixed = [batched(product(t, t, d), samples) for d in (layer.d_in, layer.d_out)] if t > 1 else []
     sides = [*moment(rows, layer.d_in), *moment(rows, layer.d_out)]
     return [elementwise(4 * p**2 * FLOAT64, 4), *mixed, *sides, calls(20)]
 
@@ -217,13 +219,13 @@ def _factors(layer: LayerShape, samples: int) -> list[Operation]:
 def _step(layer: LayerShape, samples: int) -> list[Operation]:
     """Z v and Zᵀ u by products of the layer's width."""
     rows, d_in, d_out, t = samples * layer.positions, layer.d_in, layer.d_out, layer.positions
-    inner = [] if t == 1 else [op for d in (d_in, d_out) for op in (product(t, d, t), product(t, t, d))] * samples
+    each = [] if t == 1 else [op for d in (d_in, d_out) for op in (product(t, d, t), product(t, t, d))]
     return [
         product(rows, d_out, d_out),
         product(d_in, rows, d_in),
         product(rows, d_in, d_in),
         product(d_out, rows, d_out),
-        *inner,
+        *(batched(op, samples) for op in each),
         elementwise(5 * rows * (d_in + d_out), 4),
         calls(12),
     ]
@@ -234,7 +236,7 @@ def _matrix_free(layer: LayerShape, samples: int, rank: int) -> list[Operation]:
     d_in, d_out = layer.d_in, layer.d_out
     iteration = [*_step(layer, samples), elementwise(12 * (d_in**2 + d_out**2), 12), calls(10)]
     made = [symmetrised(d_in), symmetrised(d_out), elementwise(2 * (d_in**2 + d_out**2), 2)] * rank
-    return [*iteration * (FIRST_ITERATIONS + LATER_ITERATIONS * (rank - 1)), *made]
+    return [*repeated(iteration, FIRST_ITERATIONS + LATER_ITERATIONS * (rank - 1)), *made]
 
 
 def _kpsvd_of_rank_1(layer: LayerShape, approximation: Approximation, samples: int) -> list[Operation]:

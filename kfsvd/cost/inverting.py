@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from kfsvd.cost.fitting import eigenpairs
 from kfsvd.cost.operations import (
     FLOAT64,
+    batched,
     calls,
     cholesky,
     cholesky_inverse,
     elementwise,
     product,
     qr,
+    repeated,
     triangular_solve,
 )
 from kfsvd.inverse import _DENSE_LIMIT
@@ -57,7 +59,7 @@ def apply_dense(layer: LayerShape, rank: int, rule: str) -> list[Operation]:
         return [triangular_solve(d_in * d_out, 2), *slope]
     guarded = [*both * 2, elementwise(3 * d_in * d_out)]
     iteration = [*both * rank, *guarded, elementwise((25 + 3 * rank) * d_in * d_out, 12 + rank), calls(8)]
-    return [*guarded, *iteration * GRADIENT_ITERATIONS, *slope]
+    return [*guarded, *repeated(iteration, GRADIENT_ITERATIONS), *slope]
 
 
 def low_rank(layer: LayerShape, rank: int, kept: tuple[int, int]) -> list[Operation]:
@@ -120,8 +122,8 @@ def woodbury(layers: Sequence[LayerShape], samples: int) -> list[Operation]:
             products = [product(rows, d_in, rows, double=True), product(rows, d_out, rows, double=True)]
             operations += [cast, *products, elementwise(6 * FLOAT64 * rows**2, 3), calls(14)]
         else:
-            made = [product(d_out, layer.positions, d_in, double=True)] * samples
-            operations += [cast, *made, product(samples, d_in * d_out, samples, double=True)]
+            made = batched(product(d_out, layer.positions, d_in, double=True), samples)
+            operations += [cast, made, product(samples, d_in * d_out, samples, double=True)]
     gram = elementwise((len(layers) + 8) * FLOAT64 * samples**2, 6)
     return [*operations, gram, cholesky(samples, double=True), calls(10)]
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kfsvd.approximations.singular_pairs import SingularPairs
 from kfsvd.averaging import WINDOW
 from kfsvd.cost import fitting, inverting, propagation, updating
 from kfsvd.cost.operations import elementwise
@@ -230,6 +231,12 @@ def _assumptions(options: NaturalGradientOptions, kept: Kept | None) -> list[str
     if options.inverse == "low_rank":
         number = f"{KEPT if kept is None else kept}" if not isinstance(kept, Mapping) else "the given"
         found.append(f"low-rank inverses keep {number} directions a side, and find them in one step from the past ones")
+    if isinstance(options.approximation, SingularPairs):
+        first, later, krylov = fitting.FIRST_ITERATIONS, fitting.LATER_ITERATIONS, fitting.KRYLOV_ITERATIONS
+        counts = (
+            f"{first} for the leading one, {later} for a later one matrix-free, {krylov} for Lanczos on Gram matrices"
+        )
+        found.append(f"iterations to a singular pair: {counts}")
     if options.rule == "exact" and options.rank > 1:
         found.append(f"conjugate gradients take {inverting.GRADIENT_ITERATIONS} iterations")
     return found

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FLOAT64 = 2
 """Numbers of float32 that one of float64 counts for in a pass."""
@@ -29,6 +32,16 @@ def product(rows: float, inner: float, columns: float, *, double: bool = False) 
     work = 2 * rows * inner * columns
     size = dimensions[thinnest]
     return Operation(f"product thin in {thinnest}", work, ((work / 2 / max(size, 1)) ** 0.5, size), double=double)
+
+
+def repeated(operations: Iterable[Operation], times: int) -> list[Operation]:
+    """All of them so many times."""
+    return [op._replace(work=op.work * times, calls=op.calls * times) for op in operations]
+
+
+def batched(operation: Operation, number: int) -> Operation:
+    """So many alike in one call."""
+    return operation._replace(work=operation.work * number)
 
 
 def elementwise(numbers: float, calls: int = 1) -> Operation:

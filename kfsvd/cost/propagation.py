@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kfsvd.cost.operations import calls, draws, elementwise, function, product
+from kfsvd.cost.operations import calls, draws, elementwise, function, product, repeated
 
 if TYPE_CHECKING:
     from kfsvd.cost.operations import Operation
@@ -40,7 +40,7 @@ def capture(layer: LayerShape, examples: int, labels: int) -> list[Operation]:
         calls(24),
     ]
     if layer.propagates:
-        operations += [product(rows, d_out, d_in - layer.bias)] * labels
+        operations += repeated([product(rows, d_out, d_in - layer.bias)], labels)
     return operations
 
 
@@ -55,4 +55,4 @@ def sampling(shape: NetworkShape, examples: int, labels: int, *, drawn: bool) ->
 
 
 def _activation(numbers: int, backward: int = 1) -> list[Operation]:
-    return [elementwise(3 * numbers)] + [elementwise(4 * numbers)] * backward
+    return [elementwise(3 * numbers), *repeated([elementwise(4 * numbers)], backward)]

@@ -53,7 +53,8 @@ def cost(path: Path, selection: str | None, devices: str, *, json: bool) -> Exit
         print(jsonlib.dumps({"device": slot.device, "threads": slot.threads, "steps": rows, "notes": notes}, indent=2))
         return ExitCode.FINE
     print(tabulate(rows, headers="keys", floatfmt=",.2f", missingval="—"))
-    print(f"\nPredicted of one step on {slot.device} with {threads}, refreshes spread over the steps between them.")
+    where = f"one slot alone ({slot.device}, {threads})"
+    print(f"\nPredicted of one step on {where}, refreshes spread over the steps between.")
     for note in notes:
         print(f"{note[0].upper()}{note[1:]}.")
     return ExitCode.FINE

@@ -62,7 +62,10 @@ def test_the_table_says_what_it_is_of(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert re.search(r"data set +optimizer +ms a step +÷ Adam +forward \+ backward .* largest part", done.stdout)
     assert re.search(r"digits +sgd +[\d.,]+ +— ", done.stdout), "without an Adam nothing is divided by it"
-    assert "Predicted of one step on cpu with 1 thread, refreshes spread over the steps between them." in done.stdout
+    assert (
+        "Predicted of one step on one slot alone (cpu, 1 thread), refreshes spread over the steps between."
+        in done.stdout
+    )
 
 
 @pytest.mark.parametrize(
