@@ -5,6 +5,7 @@ Iterations whose number depends on the data are counted as `kfsvd.rearrangement`
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -234,6 +235,8 @@ def _step(layer: LayerShape, samples: int) -> list[Operation]:
 def _matrix_free(layer: LayerShape, samples: int, rank: int) -> list[Operation]:
     """The leading triple by power iteration, every later one by bidiagonalisation or a long power iteration."""
     d_in, d_out = layer.d_in, layer.d_out
+    if layer.positions > min(d_in, d_out):  # the gradients themselves take the place of what they are made of
+        layer = replace(layer, positions=d_in)
     iteration = [*_step(layer, samples), elementwise(12 * (d_in**2 + d_out**2), 12), calls(10)]
     made = [symmetrised(d_in), symmetrised(d_out), elementwise(2 * (d_in**2 + d_out**2), 2)] * rank
     return [*repeated(iteration, FIRST_ITERATIONS + LATER_ITERATIONS * (rank - 1)), *made]

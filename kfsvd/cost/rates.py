@@ -87,7 +87,7 @@ def calibrate(device: torch.device | str = "cpu", seconds: float = 1.0) -> Rates
     """Measure the rates of this machine, with torch's present number of threads.
 
     Every kind of operation is timed at a few sizes, in turns, so that a host that is slower for a while slows all
-    alike; each is the median of its turns. A single thread of a CPU is timed by its own clock, which stands while
+    alike; each is the mean of its turns. A single thread of a CPU is timed by its own clock, which stands while
     another process has its core.
 
     Args:
@@ -105,7 +105,7 @@ def calibrate(device: torch.device | str = "cpu", seconds: float = 1.0) -> Rates
             if spent[index] < share:
                 times[index].append(sample.seconds(clock))
                 spent[index] += times[index][-1] * len(sample.runs)
-    taken = {sample.operation: statistics.median(t[1:] or t) for sample, t in zip(samples, times, strict=True)}
+    taken = {sample.operation: statistics.fmean(t[1:] or t) for sample, t in zip(samples, times, strict=True)}
     call = taken.pop(_CALLS) / _CALLS.calls
     units = {op: max(t - call, t / 2) / op.work for op, t in taken.items()}
     tables: dict[str, Table] = {}
