@@ -46,6 +46,9 @@ MODULES = (
     "kfsvd.capture",
     "kfsvd.layers",
     "kfsvd.likelihoods",
+    "kfsvd.cost",
+    "kfsvd.cost.model",
+    "kfsvd.cost.rates",
 )
 """The order of the page. Modules without a public name are there for what they say; any others with some come last."""
 

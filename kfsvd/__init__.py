@@ -2,6 +2,7 @@
 
 from kfsvd.approximations import APPROXIMATIONS, Approximation, fit
 from kfsvd.capture import capture
+from kfsvd.cost import Cost, Rates, calibrate, step_cost
 from kfsvd.curvature import Curvature
 from kfsvd.eigenbasis import KroneckerEigenbasis
 from kfsvd.exact import SampledFisher, natural_gradient
@@ -37,6 +38,7 @@ __all__ = [
     "KPSVD",
     "TKFAC",
     "Approximation",
+    "Cost",
     "Curvature",
     "Deflation",
     "ExactNaturalGradient",
@@ -47,8 +49,10 @@ __all__ = [
     "Lanczos",
     "LayerSamples",
     "NaturalGradient",
+    "Rates",
     "SampledFisher",
     "best_relative_error",
+    "calibrate",
     "capture",
     "direction_efficiency",
     "fit",
@@ -57,4 +61,5 @@ __all__ = [
     "network_error",
     "relative_error",
     "spectrum_error",
+    "step_cost",
 ]

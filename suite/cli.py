@@ -39,6 +39,9 @@ DataFolder = Annotated[
     Path | None,
     typer.Option("--data-dir", metavar="DIR", help="Folder with data sets, looked into first; also KFSVD_DATA."),
 ]
+Devices = Annotated[
+    str, typer.Option(metavar="DEVICES", help="auto, cpu:N (N slots), sim:N (N simulated devices) or cuda:0,cuda:1.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 AnySources = Annotated[
     bool,
@@ -61,10 +64,7 @@ def run(
     spec: SpecFile,
     db: Database = DEFAULT_DATABASE,
     select: Select = None,
-    devices: Annotated[
-        str,
-        typer.Option(metavar="DEVICES", help="auto, cpu:N (N slots), sim:N (N simulated devices) or cuda:0,cuda:1."),
-    ] = "auto",
+    devices: Devices = "auto",
     data_dir: DataFolder = None,
     any_sources: AnySources = False,
     json: Json = False,
@@ -85,15 +85,23 @@ def plan(
     spec: SpecFile,
     db: Database = DEFAULT_DATABASE,
     select: Select = None,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="Predict every optimizer's step instead, after a second of calibration.")
+    ] = False,
+    devices: Devices = "auto",
     any_sources: AnySources = False,
     json: Json = False,
 ) -> None:
     """Show the matrix and the expected time.
 
-    Tells what is measured already; runs nothing.
+    Tells what is measured already; trains nothing. With --cost, the milliseconds of a step on one slot of --devices.
 
-    Example: kfsvd-bench plan specs/autoencoders.yaml
+    Example: kfsvd-bench plan specs/autoencoders.yaml --cost
     """
+    if cost:
+        from suite.commands.cost import cost as predict
+
+        _leave(predict(spec, select, devices, json=json))
     from suite.commands.plan import plan
 
     _leave(plan(spec, db, select, any_sources=any_sources, json=json))

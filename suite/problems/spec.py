@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -12,6 +13,8 @@ from suite.problems.data import DATASETS, dataset
 from suite.problems.networks import AnyNetwork
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from suite.problems.data.folders import Folders
     from suite.problems.problem import Problem
 
@@ -60,6 +63,30 @@ class ProblemSpec(Model):
             size = dataset(data).INFO.train
             raise ValueError(f"must be at most {size}, the size of {data!r}, not {train_examples}")
         return train_examples
+
+    def skeleton(self) -> tuple[nn.Module, tuple[int, ...]]:
+        """The network without weights (on torch's meta device), and the shape of an example; no data are needed.
+
+        Raises:
+            SuiteError: the network does not fit the images.
+
+        """
+        from collections import OrderedDict
+
+        import torch
+        from torch import nn
+
+        info = dataset(self.data).INFO
+        shape = self.network.input_shape(info.shape)
+        outputs = info.classes if self.likelihood == "categorical" else math.prod(info.shape)
+        assert outputs is not None, "a categorical likelihood needs labels"
+        with torch.device("meta"):
+            return nn.Sequential(OrderedDict(self.network.layers(shape, outputs))), shape
+
+    @property
+    def examples(self) -> int:
+        """Of the training set."""
+        return self.train_examples or dataset(self.data).INFO.train
 
     def load(self, folders: Folders) -> Problem:
         """Read or make the data, and pose the problem.

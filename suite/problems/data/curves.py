@@ -31,6 +31,7 @@ INFO = DataInfo(
     "digs3pts_1.mat (https://www.cs.toronto.edu/~jmartens/) where the user has it, else generated",
     classes=None,
     unit_interval=True,
+    shape=(28, 28),
 )
 ORIGINAL = ("curves/digs3pts_1.mat", "digs3pts_1.mat")
 GENERATED = "curves-synthetic.npy"

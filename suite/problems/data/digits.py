@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from suite.problems.data.folders import Folders
     from suite.problems.data.mirrors import Report
 
-INFO = DataInfo("handwritten digits, 8×8", 1437, 360, "ships with scikit-learn", classes=10, unit_interval=True)
+INFO = DataInfo(
+    "handwritten digits, 8×8",
+    1437,
+    360,
+    "ships with scikit-learn",
+    classes=10,
+    unit_interval=True,
+    shape=(8, 8),
+)
 
 
 def load(folders: Folders) -> Images:

@@ -35,6 +35,7 @@ INFO = DataInfo(
     "olivettifaces.mat (https://ndownloader.figshare.com/files/5976027)",
     classes=None,
     unit_interval=False,
+    shape=(25, 25),
 )
 ORIGINAL = ("faces/newfaces_rot_single.mat", "newfaces_rot_single.mat")
 REBUILT = "faces-rebuilt.npy"

@@ -23,6 +23,7 @@ class DataInfo:
         source: where it comes from.
         classes: number of classes of its labels; None where it has no labels.
         unit_interval: whether its pixels lie in [0, 1], as Bernoulli targets must.
+        shape: height and width of an image.
 
     """
 
@@ -32,6 +33,7 @@ class DataInfo:
     source: str
     classes: int | None
     unit_interval: bool
+    shape: tuple[int, int]
 
 
 class Found(NamedTuple):

@@ -32,6 +32,7 @@ INFO = DataInfo(
     f"{MIRRORS[0]}, else {MIRRORS[1]}, else the npm package {NPM_PACKAGE}",
     classes=10,
     unit_interval=True,
+    shape=(28, 28),
 )
 
 

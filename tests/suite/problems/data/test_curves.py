@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> NDArray[np.uint8]:
     """Three images to train and two to test, and what is generated of that size."""
-    monkeypatch.setattr(curves, "INFO", curves.DataInfo("small", 3, 2, "", classes=None, unit_interval=True))
+    monkeypatch.setattr(curves, "INFO", replace(curves.INFO, train=3, test=2))
     images = curves.generate(5, curves.SEED)
     monkeypatch.setattr(curves, "SHA256", sha256(images))
     return images

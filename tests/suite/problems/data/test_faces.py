@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def rebuilt(real_folders: Folders) -> Images:
 def tiny(monkeypatch: pytest.MonkeyPatch) -> NDArray[np.uint8]:
     """400 images of noise that pass for Olivetti's, and two patches of each."""
     monkeypatch.setattr(faces, "PATCHES", 2)
-    monkeypatch.setattr(faces, "INFO", faces.DataInfo("tiny", 500, 200, "", classes=None, unit_interval=False))
+    monkeypatch.setattr(faces, "INFO", replace(faces.INFO, train=500, test=200))
     monkeypatch.setattr(faces, "OLIVETTI_SHA256", sha256(PORTRAITS))
     monkeypatch.setattr(faces, "SHA256", sha256(faces.standardise(faces.cut(PORTRAITS, faces.SEED), 500)))
     return PORTRAITS
