@@ -36,7 +36,7 @@ Guard = Literal["floor", "absolute", "raise"]
 FLOOR = 0.1
 """The least denominator 1 + t_i s_j under the guard `floor`, relative to the damped first term."""
 
-_DENSE_LIMIT = 2048  # d_in·d_out up to which an exact solve of rank ≥ 2 is dense
+DENSE_LIMIT = 2048  # d_in·d_out up to which an exact solve of rank ≥ 2 is dense
 _TOLERANCE = 1e-12  # relative residual of conjugate gradients in float64 (1e-6 in float32)
 
 
@@ -221,7 +221,7 @@ def _exact(terms: tuple[tuple[Tensor, Tensor], ...], damping: float, guard: Guar
         (values_a, vectors_a), (values_b, vectors_b) = symmetric_eigh(a), symmetric_eigh(b)
         denominators = torch.outer(values_b, values_a).clamp(min=0) + damping
         return SpectralInverse(vectors_a, vectors_b, denominators.reciprocal())
-    if len(a) * len(b) <= _DENSE_LIMIT:
+    if len(a) * len(b) <= DENSE_LIMIT:
         dense = torch.stack([torch.kron(a, b) for a, b in terms]).sum(0)
         dense.diagonal().add_(damping)
         factor, info = torch.linalg.cholesky_ex(dense)

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 _TOLERANCES = 5.0, 40.0
 """For one product and for two: an iteration still makes as much progress as with the dense inverse there."""
-_SMALL = 3_000_000
+SMALL = 3_000_000
 """d_in d_out (d_in + d_out) up to which a layer is inverted densely: more calls would cost more than they save."""
 _FIRST_TERM = 0.125
 """The part of the tolerance for the first of two products."""
@@ -176,7 +176,7 @@ def low_rank_inverse(
     if rule == "exact" or len(terms) > 2:
         raise ValueError(f"a low-rank inverse takes a factored rule and at most two terms; got {rule}, {len(terms)}")
     (a, b), warm = terms[0], start if isinstance(start, LowRankInverse) else None
-    if len(a) * len(b) * (len(a) + len(b)) <= _SMALL:
+    if len(a) * len(b) * (len(a) + len(b)) <= SMALL:
         return damped_inverse(terms, damping, rule=rule, guard=guard, pi=pi)
     shift_a, shift_b = (float(share) for share in shares(a, b, damping, None if rule == "factored_pi" else pi))
     first = tolerance if len(terms) == 1 else _FIRST_TERM * tolerance

@@ -19,7 +19,7 @@ _ISOTROPIC = 0.93
 """The part of a side's tolerance for y; the rest is for inexact eigenvectors."""
 _KEPT = 0.65
 """Eigenvalues beyond this part of the bound s are kept: so it can be shown, and still at the refreshes that follow."""
-_PROBES, _POWERS = 8, 4
+PROBES, POWERS = 8, 4
 """Random columns, and the power of the matrix, by which a norm is bounded."""
 _MOST_TRIES = 8
 """Steps of subspace iteration beyond which a full eigendecomposition is made."""
@@ -181,14 +181,14 @@ def _norm_bound(apply: Callable[[Tensor], Tensor], like: Tensor) -> float:
     four times where a thousand eigenvalues are alike.
     """
     generator = torch.Generator().manual_seed(len(like))
-    columns = torch.randn(len(like), _PROBES, generator=generator, dtype=like.dtype).to(like.device)
+    columns = torch.randn(len(like), PROBES, generator=generator, dtype=like.dtype).to(like.device)
     log_scale = torch.zeros((), dtype=torch.float64, device=like.device)
-    for _ in range(_POWERS):
+    for _ in range(POWERS):
         columns = apply(columns)
         size = torch.linalg.vector_norm(columns).clamp(min=torch.finfo(like.dtype).tiny)
         columns, log_scale = columns / size, log_scale + size.double().log()
     largest = torch.linalg.vector_norm(columns, dim=0).max().double()
-    return float(((log_scale + (10 * largest).log()) / _POWERS).exp())
+    return float(((log_scale + (10 * largest).log()) / POWERS).exp())
 
 
 def _extended(first: Tensor, second: Tensor, side: Side) -> Side:

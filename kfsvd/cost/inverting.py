@@ -17,8 +17,9 @@ from kfsvd.cost.operations import (
     repeated,
     triangular_solve,
 )
-from kfsvd.inverse import _DENSE_LIMIT
-from kfsvd.low_rank import _POWERS, _PROBES, _SMALL
+from kfsvd.inverse import DENSE_LIMIT
+from kfsvd.low_rank import SMALL as SMALL_LAYER
+from kfsvd.sides import POWERS, PROBES
 from kfsvd.subspace import COLD, EXTRA, SMALL
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def dense(layer: LayerShape, rank: int, rule: str) -> list[Operation]:
         return [*damped, *_joint_basis(d_in), *_joint_basis(d_out), elementwise(11 * d_in * d_out, 4)]
     if rank == 1:
         return [*eigenpairs(d_in), *eigenpairs(d_out), elementwise(10 * d_in * d_out, 4)]
-    if d_in * d_out <= _DENSE_LIMIT:
+    if d_in * d_out <= DENSE_LIMIT:
         return [elementwise(4 * rank * (d_in * d_out) ** 2, 2 * rank), cholesky(d_in * d_out)]
     return dense(layer, min(rank, 2), "factored_pi")
 
@@ -55,7 +56,7 @@ def apply_dense(layer: LayerShape, rank: int, rule: str) -> list[Operation]:
         return [*both, *slope] if rank == 1 else [*both * 2, elementwise(3 * d_in * d_out), *slope]
     if rank == 1:
         return [*both * 2, elementwise(3 * d_in * d_out), *slope]
-    if d_in * d_out <= _DENSE_LIMIT:
+    if d_in * d_out <= DENSE_LIMIT:
         return [triangular_solve(d_in * d_out, 2), *slope]
     guarded = [*both * 2, elementwise(3 * d_in * d_out)]
     iteration = [*both * rank, *guarded, elementwise((25 + 3 * rank) * d_in * d_out, 12 + rank), calls(8)]
@@ -77,7 +78,7 @@ def is_low_rank(layer: LayerShape, rank: int, kept: tuple[int, int]) -> bool:
 
 def is_small(layer: LayerShape) -> bool:
     """Whether no low-rank inverse is looked for."""
-    return layer.d_in * layer.d_out * (layer.d_in + layer.d_out) <= _SMALL
+    return layer.d_in * layer.d_out * (layer.d_in + layer.d_out) <= SMALL_LAYER
 
 
 def apply_low_rank(layer: LayerShape, rank: int, kept: tuple[int, int]) -> list[Operation]:
@@ -179,6 +180,6 @@ def _side(n: int, kept: int) -> list[Operation]:
 def _second(n: int, kept: int) -> list[Operation]:
     """A second factor, whitened, within the directions; and a bound of what is beyond them."""
     within = [product(n, n, kept), product(kept, n, kept), *eigenpairs(kept), calls(5)]
-    thin = [product(kept, n, _PROBES), product(n, kept, _PROBES)]
-    beyond = [*thin * 3, product(kept, kept, _PROBES), product(n, n, _PROBES)]
-    return [*within, *[*beyond, elementwise(40 * n * _PROBES, 15), calls(8)] * _POWERS]
+    thin = [product(kept, n, PROBES), product(n, kept, PROBES)]
+    beyond = [*thin * 3, product(kept, kept, PROBES), product(n, n, PROBES)]
+    return [*within, *[*beyond, elementwise(40 * n * PROBES, 15), calls(8)] * POWERS]

@@ -120,7 +120,8 @@ def test_fisher_errors_are_stored_per_layer_and_respect_the_optimum(measured: Pa
 
 
 def test_ranks_of_inverses_are_stored_and_reported(tmp_path: Path) -> None:
-    write_spec(tmp_path, SMALL.replace("method: kpsvd,", "method: kpsvd, inverse: low_rank,"))
+    wide = SMALL.replace("encoder: [16, 4]", "encoder: [300, 4]")  # narrow layers are inverted densely
+    write_spec(tmp_path, wide.replace("method: kpsvd,", "method: kpsvd, inverse: low_rank,"))
     done = bench(tmp_path, "run", "small.yaml", "--devices", "sim:1", "--select", "optimizer=kfac|kpsvd,seed=0")
     assert done.returncode == 0, done.stderr
     assert rows(
@@ -131,7 +132,7 @@ def test_ranks_of_inverses_are_stored_and_reported(tmp_path: Path) -> None:
     assert bench(tmp_path, "report", "small.yaml").returncode == 0
     page = (tmp_path / "reports" / "small" / "README.md").read_text()
     assert re.search(r"^\| layer +\| +width \| +kpsvd \|$", page, re.MULTILINE)
-    assert re.search(r"^\| linear1 +\| +65 / 16 \| +\d+ / \d+ \|$", page, re.MULTILINE)
+    assert re.search(r"^\| linear1 +\| +65 / 300 \| +\d+ / \d+ \|$", page, re.MULTILINE)
 
 
 def test_approximations_are_measured_along_adam_and_reported(tmp_path: Path) -> None:
