@@ -42,6 +42,11 @@ class Cell:
         """For people: "kpsvd × digits × seed 0"."""
         return f"{self.optimizer} × {self.dataset} × seed {self.seed}"
 
+    @property
+    def batch_size(self) -> int:
+        """Examples of a step: the optimizer's own, or the data set's."""
+        return self.method.batch_size or self.problem.batch_size
+
     @cached_property
     def definition(self) -> dict[str, Any]:
         """All that the run depends on, as plain JSON values; whole numbers are integers (1.0 is 1)."""

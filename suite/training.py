@@ -59,7 +59,7 @@ class Training:
         network, optimizer, clock, train = self.network, self.optimizer, self.clock, self.problem.train
         likelihood = likelihood_named(problem.likelihood)
         examples = len(train)
-        batch_size = min(self.cell.method.batch_size or problem.batch_size, examples)
+        batch_size = min(self.cell.batch_size, examples)
         steps = math.inf if budget.iterations is None else budget.iterations
         if budget.epochs is not None:
             steps = min(steps, math.ceil(budget.epochs * examples / batch_size))

@@ -13,7 +13,7 @@ from suite.records import PHASES
 from suite.store import queries
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from suite.matrix import Cell
     from suite.records import FisherError, InverseRank
@@ -74,13 +74,14 @@ class Standing:
 
     optimizer: str
     method: str
+    batch_size: int
     results: list[Result]  # measured seeds, diverged ones included
     cells: int
     train_loss: Spread  # at the end; over the seeds that did not diverge
     test_loss: Spread
     best_train_loss: float  # the lowest evaluation of any seed
     seconds_per_iteration: float  # training clock, median over seeds
-    cost_ratio: float | None  # of seconds_per_iteration to Adam's
+    cost_ratio: float | None  # of seconds_per_iteration to Adam's at the same batch size
     targets: list[TargetTime]
     fisher: FisherMean | None
     phases: dict[str, float]  # the same by phase: they add up to it
@@ -205,14 +206,16 @@ def _board(spec: Spec, dataset: str, cells: Sequence[Cell], results: Sequence[Re
         optimizer: _seconds_per_iteration([r for r in mine if r.cell.optimizer == optimizer])
         for optimizer in dict.fromkeys(result.cell.optimizer for result in mine)
     }
-    adam = [per_iteration[r.cell.optimizer] for r in mine if r.cell.method.method == "adam"]
+    adam: dict[int, float] = {}  # by batch size, the fastest
+    for cell in (r.cell for r in mine if r.cell.method.method == "adam"):
+        adam[cell.batch_size] = min(per_iteration[cell.optimizer], adam.get(cell.batch_size, math.inf))
     standings = [
         _standing(
             optimizer,
             [cell for cell in cells if cell.dataset == dataset and cell.optimizer == optimizer],
             [result for result in mine if result.cell.optimizer == optimizer],
             spec.targets.get(dataset, ()),
-            min(adam) if adam else None,
+            adam,
         )
         for optimizer in dict.fromkeys(cell.optimizer for cell in cells if cell.dataset == dataset)
     ]
@@ -235,7 +238,7 @@ def _standing(
     cells: Sequence[Cell],
     results: list[Result],
     targets: Sequence[float],
-    adam: float | None,
+    adam: Mapping[int, float],
 ) -> Standing:
     finite = [r for r in results if r.run.status == "done" and len(r.evaluations.train_loss)]
     each = _seconds_per_iteration(results)
@@ -243,13 +246,14 @@ def _standing(
     return Standing(
         optimizer=optimizer,
         method=cells[0].method.method,
+        batch_size=cells[0].batch_size,
         results=results,
         cells=len(cells),
         train_loss=spread([float(r.evaluations.train_loss[-1]) for r in finite]),
         test_loss=spread([float(r.evaluations.test_loss[-1]) for r in finite]),
         best_train_loss=float(min(lowest)) if lowest else math.nan,
         seconds_per_iteration=each,
-        cost_ratio=None if adam is None else each / adam,
+        cost_ratio=each / adam[cells[0].batch_size] if cells[0].batch_size in adam else None,
         targets=[_target_time(results, target) for target in targets],
         fisher=_fisher_mean(results),
         phases=_phases(results),

@@ -82,11 +82,16 @@ def targets(board: Board) -> TextTable:
 
 
 def times(board: Board) -> TextTable:
-    """Milliseconds of an iteration by phase, their sum and its ratio to Adam's, and the share of refreshes."""
-    headings = ["optimizer", *(phase.replace("_", ", ") for phase in PHASES), "total", "÷ Adam", "refreshes"]
+    """Milliseconds of an iteration by phase, their sum and its ratio to Adam's, and the share of refreshes.
+
+    The ratio is to Adam at the same batch size; where batch sizes differ, there is a column of them.
+    """
+    headings = ["optimizer", "batch", *(phase.replace("_", ", ") for phase in PHASES), "total", "÷ Adam", "refreshes"]
+    differ = len({standing.batch_size for standing in board.standings}) > 1
     rows = [
         [
             standing.optimizer,
+            str(standing.batch_size) if differ else ABSENT,
             *(number(1e3 * standing.phases[phase] or math.nan) for phase in PHASES),
             number(1e3 * standing.seconds_per_iteration),
             number(standing.cost_ratio),

@@ -13,7 +13,16 @@ from suite.spec import load_spec
 from tests.suite.specs import loaded
 
 FOLDER = Path(__file__).parents[2] / "specs"
-NAMES = ["quickstart", "quickstart-grid", "autoencoders", "autoencoders-cpu", "defaults", "fisher"]
+NAMES = [
+    "quickstart",
+    "quickstart-grid",
+    "autoencoders",
+    "autoencoders-cpu",
+    "defaults",
+    "fisher",
+    "seconds",
+    "seconds-grid",
+]
 EVERY_METHOD_OF_THE_PAPER = ["sgd", "adam", "kfac", "kpsvd", "deflation", "lanczos", "kfac_corrected"]
 
 

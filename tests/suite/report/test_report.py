@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from suite.records import Records
-from suite.report import terminal_leaderboard, write_report
+from suite.report import tables, terminal_leaderboard, write_report
 from suite.report.leaderboard import findings
 from suite.store import open_store
 from tests.suite.helpers import SMALL
@@ -201,3 +201,18 @@ def test_a_board_without_floor_or_adam_leaves_those_columns_out(tmp_path: Path) 
     assert "target" not in (tmp_path / "out" / "README.md").read_text().replace("training targets", "")
     assert "floor" not in shown
     assert "Adam" not in shown
+
+
+def test_costs_are_held_against_adams_at_the_same_batch_size(tmp_path: Path) -> None:
+    own = SMALL.replace("method: adam,", "method: adam, batch_size: 32,")
+    matrix = matrix_of(tmp_path, own)
+    with open_store(f"sqlite:///{tmp_path / 'other.sqlite'}") as store:
+        for cell in matrix.cells:
+            if cell.optimizer in ("adam", "kfac") and cell.seed == 0:
+                finished(store, cell, Records(iterations(10), evaluations([40.0, 30.0]), []))
+        (board,) = findings(store, matrix.spec, matrix.cells, "sources").boards
+    ratios = {standing.optimizer: standing.cost_ratio for standing in board.standings if standing.results}
+    assert ratios == {"adam": pytest.approx(1.0), "kfac": None}
+    table = tables.times(board)
+    assert table.headings[1] == "batch"
+    assert {row[0]: row[1] for row in table.rows}["adam"] == "32"
