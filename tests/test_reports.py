@@ -20,6 +20,24 @@ def test_the_fisher_errors_quoted_are_those_of_the_report() -> None:
         assert row.split(" | ") == [found[name] for name in columns]
 
 
+def test_the_seconds_quoted_are_those_of_the_report() -> None:
+    page, report = ((REPORTS / name).read_text() for name in ("README.md", "seconds/README.md"))
+    names = {
+        "Adam": "adam",
+        "KFAC, dense inverses": "kfac-dense",
+        "KFAC, low rank": "kfac",
+        "KPSVD, low rank": "kpsvd",
+        "Deflation, low rank": "deflation",
+    }
+    boards = re.findall(r"^\| optimizer +\| +iterations to .*?(?=\n\n)", report, re.MULTILINE | re.DOTALL)
+    tables = [[[cell.strip() for cell in line.strip("|").split("|")] for line in t.splitlines()[2:]] for t in boards]
+    found = {row[0]: [row[2], row[4]] for row in tables[0]}
+    for row in tables[1]:
+        found[row[0]] += [row[2], row[4]]
+    for label, name in names.items():
+        assert f"| {label} | {' | '.join(found[name])} |" in page
+
+
 def test_every_report_is_listed() -> None:
     page = (REPORTS / "README.md").read_text()
     for path in REPORTS.iterdir():
