@@ -1,6 +1,7 @@
 """Measure what a step costs, and write reports/step-cost.md with its figures.
 
-    python -m tests.benchmarks.step_cost          (some fifteen minutes; leave one core of the machine to it)
+    python -m tests.benchmarks.step_cost          (some fifteen minutes; leave the machine to it)
+    python -m tests.benchmarks.step_cost peers    (a part of it anew: see `main`)
 
 Ratios are of one process in which the contenders alternate, medians over rounds, one thread. `test_bars.py` and
 `test_peers.py` hold such numbers to their bars. Peers are measured where they are installed (peers.txt).
@@ -39,7 +40,7 @@ from tests.benchmarks.test_peers import PEERS, Ours
 from tests.kfsvd.conftest import make_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -83,13 +84,28 @@ class Wide:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        print(json.dumps(largest(int(sys.argv[1]))))
+    """Measure all parts of the page, or those alone that are named on the command line."""
+    parts = {
+        "introduction": introduction,
+        "mnist": partial(networks, "mnist"),
+        "curves": partial(networks, "curves"),
+        "peers": peers,
+        "widths": widths,
+        "examples": examples,
+        "limits": limits,
+        "alternatives": alternatives,
+    }
+    if sys.argv[1:2] == ["--largest"]:
+        print(json.dumps(largest(int(sys.argv[2]))))
         return
     torch.set_num_threads(1)
     FIGURES.mkdir(parents=True, exist_ok=True)
-    parts = [introduction(), *(networks(name) for name in ("mnist", "curves")), peers(), widths(), examples(), limits()]
-    PAGE.write_text("\n\n".join(parts) + "\n")
+    chosen = sys.argv[1:] or list(parts)
+    texts = dict(zip(parts, PAGE.read_text().split("\n\n## "), strict=False)) if PAGE.exists() else {}
+    for name, measure in parts.items():
+        if name in chosen:
+            texts[name] = measure().removeprefix("## ")
+    PAGE.write_text("\n\n## ".join(texts[name].strip() for name in parts if name in texts) + "\n")
 
 
 def introduction() -> str:
@@ -242,7 +258,7 @@ examples:
 def limits() -> str:
     rows = []
     for width in LARGEST:
-        command = [sys.executable, "-m", "tests.benchmarks.step_cost", str(width)]
+        command = [sys.executable, "-m", "tests.benchmarks.step_cost", "--largest", str(width)]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         if ended.returncode:
             rows.append([f"{width:,}²", f"{width * width:,}", "did not end", "", ""])
@@ -257,6 +273,48 @@ One Linear with KFAC and low-rank inverses, batch 128, on a machine with {memory
 and a step with a refresh, and one without.
 
 {table(headings, rows)}"""
+
+
+def alternatives() -> str:
+    """What was tried and is not offered."""
+    net = NETWORKS["mnist"]
+    samples = net.capture(net.model()).values()
+
+    def moments(dtype: torch.dtype) -> list[Tensor]:
+        rows = [side.to(dtype) for s in samples for side in (s.activations, s.gradients)]
+        return [(x.mT @ x).float() for x in rows]
+
+    plain, halved = (partial(moments, dtype) for dtype in (torch.float32, torch.bfloat16))
+    full, half = (min(seconds(work) for _ in range(9)) for work in (plain, halved))
+    error = max(float((h - f).norm() / f.norm()) for f, h in zip(plain(), halved(), strict=True))
+
+    def move(momentum: Tensor, step: Tensor, weight: Tensor, scale: Tensor) -> None:
+        momentum.mul_(0.9).addcmul_(step, scale)
+        weight.add_(momentum, alpha=-1e-9)
+
+    tensors = [[torch.zeros(layer.shape) for _ in range(3)] for layer in samples]
+    scale, compiled = torch.tensor(1.0), torch.compile(move, dynamic=True)
+
+    def moved(function: Callable[..., None]) -> float:
+        def all_layers() -> None:
+            for own in tensors:
+                function(*own, scale)
+
+        return min(seconds(all_layers) for _ in range(15))
+
+    eager, fused = moved(move), moved(compiled)
+    iteration = min(loop(net, "adam").seconds() for _ in range(5))
+    saved = full - half
+    return f"""## What was tried and is not offered
+
+On MNIST's network, in an iteration of Adam's ({1e3 * iteration:.0f} ms):
+
+* **bfloat16 statistics**: the moments of a refresh take {1e3 * half:.1f} ms instead of {1e3 * full:.1f}, where the
+  processor has instructions for it as this one, and are off by up to {error:.1%}. With a refresh every 10 iterations
+  that is {saved / 10 / iteration:.1%} of an iteration, every 100 {saved / 100 / iteration:.2%}.
+* **torch.compile of the update's passes**: {1e3 * fused:.1f} ms instead of {1e3 * eager:.1f},
+  {(eager - fused) / iteration:.1%} of an iteration, after a compilation at the first step. The products that make most
+  of an update are the same."""
 
 
 def largest(width: int) -> dict[str, float]:
