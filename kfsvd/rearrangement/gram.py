@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 _MOST_PAIRS = 8192
 """Sample pairs up to which a Gram form is made: beyond, its matrices alone take gigabytes."""
 
-_POWER_STEPS, _POWER_BLOCKS, _POWER_TOLERANCE = 6, 10, 1e-12
-"""Power iterations between two looks at the residual, how many times, and the relative residual that ends them."""
+_POWER_STEPS, _POWER_BLOCKS = 6, 10
+"""Power iterations between two looks at the residual, and how many times."""
+_POWER_TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-7}
+"""The relative residual that ends them, by the samples' dtype: float32 samples say no more."""
 
 
 def pair_count(samples: LayerSamples) -> int:
@@ -132,9 +134,9 @@ class GramRearrangement(Rearrangement):
         """α of the leading u by the power iteration α ← C K_G C K_A α; None where that does not converge fast.
 
         It starts from u = Z Zᵀvec(I), which is positive semidefinite and stays so, and holds at least 1/√d_in of the
-        leading singular vector, as that is a semidefinite matrix of norm 1. It ends once ‖ZZᵀu − σ²u‖ ≤ 1e-12 σ²‖u‖.
+        leading singular vector, as that is a semidefinite matrix of norm 1. It ends once ‖ZZᵀu − σ²u‖ ≤ ε σ²‖u‖.
         """
-        w = self.weights
+        w, tolerance = self.weights, _POWER_TOLERANCE[self.samples.activations.dtype]
 
         def step(alpha: Tensor) -> Tensor:
             stepped: Tensor = w * (self.gram_g @ (w * (self.gram_a @ alpha)))
@@ -147,7 +149,7 @@ class GramRearrangement(Rearrangement):
             alpha = alpha / _norm(alpha, self.gram_a)
             image = step(alpha)
             square = image @ (self.gram_a @ alpha)
-            if bool(_norm(image - square * alpha, self.gram_a) <= _POWER_TOLERANCE * square):
+            if bool(_norm(image - square * alpha, self.gram_a) <= tolerance * square):
                 return image
             alpha = image / square
         return None
