@@ -38,6 +38,22 @@ def test_the_seconds_quoted_are_those_of_the_report() -> None:
         assert f"| {label} | {' | '.join(found[name])} |" in page
 
 
+def test_the_costs_quoted_are_those_of_the_page() -> None:
+    page, report = ((REPORTS / name).read_text() for name in ("README.md", "step-cost.md"))
+    mnist = report.split("\n\n## ")[1]
+    for label, name in {
+        "KFAC": "kfac",
+        "KPSVD": "kpsvd",
+        "Deflation": "deflation",
+        "Lanczos": "lanczos",
+        "KFAC-corrected": "kfac_corrected",
+    }.items():
+        (row,) = re.findall(rf"^\| {name} +\| (.*) \|$", mnist, re.MULTILINE)
+        _, hundred, ten, _, refresh, state = (cell.strip() for cell in row.split("|"))
+        quoted = rf"^\| {label} \| {hundred} \| \S+ \| {ten} \| \S+ \| {refresh} \| \S* ?\| {state} \| 6 \|$"
+        assert re.search(quoted, page, re.MULTILINE), label
+
+
 def test_every_report_is_listed() -> None:
     page = (REPORTS / "README.md").read_text()
     for path in REPORTS.iterdir():
