@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from kfsvd.sides import Side
 
 _TOLERANCES = 5.0, 40.0
-"""For one product and for two: an iteration still makes as much progress as with the dense inverse there."""
+"""For one product and for two: an iteration makes nearly as much progress as with the dense inverse there."""
 SMALL = 3_000_000
 """d_in d_out (d_in + d_out) up to which a layer is inverted densely: more calls would cost more than they save."""
 _FIRST_TERM = 0.125

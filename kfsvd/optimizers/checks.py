@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
 
 
 def refuse_parallel(model: nn.Module) -> None:
@@ -23,15 +16,6 @@ def refuse_parallel(model: nn.Module) -> None:
             f"{type(parallel).__name__} is not supported: the curvature would be of one replica's inputs only, and "
             "differ between replicas; give the optimizer the plain module"
         )
-
-
-def all_finite(gradients: Sequence[Tensor | None]) -> Tensor:
-    """Whether all gradients are finite, a scalar on their device that nobody has waited for.
-
-    One sum each: no infinity and no NaN leaves a sum finite, and it is read faster than compared.
-    """
-    sums = [gradient.sum().double() for gradient in gradients if gradient is not None]
-    return torch.isfinite(torch.stack(sums)).all() if sums else torch.ones((), dtype=torch.bool)
 
 
 def user_level() -> int:

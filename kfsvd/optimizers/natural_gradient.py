@@ -33,11 +33,12 @@ from torch.optim import Optimizer
 from kfsvd.approximations import Approximation, approximation
 from kfsvd.averaging import Averaging, RunningCurvature
 from kfsvd.capture import FisherType, capture, original
+from kfsvd.finite import all_finite
 from kfsvd.kronecker import KroneckerSum
 from kfsvd.layers import has_trained_bias, supported_layers, why_unsupported
 from kfsvd.likelihoods import likelihood_named
 from kfsvd.optimizers.checkpoint import plain, restored
-from kfsvd.optimizers.checks import all_finite, refuse_parallel, user_level
+from kfsvd.optimizers.checks import refuse_parallel, user_level
 from kfsvd.optimizers.fallback import adam_step
 from kfsvd.optimizers.intervals import Interval
 from kfsvd.optimizers.layer import PreconditionedLayer, by_name
@@ -424,7 +425,7 @@ class NaturalGradient(Optimizer):
 
         A look waits for the device. Where it is put off, the answer is given as a scalar that nobody has waited for.
         """
-        finite = all_finite([p.grad for group in self.param_groups for p in group["params"]])
+        finite = all_finite(p.grad for g in self.param_groups for p in g["params"] if p.grad is not None)
         so_far = finite if self._finite is None else finite & self._finite
         if not now:
             self._finite = so_far

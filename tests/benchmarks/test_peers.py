@@ -83,7 +83,7 @@ class Peer(Loop):
     settings: ClassVar[dict[str, Any]] = {"fisher": "monte_carlo", "decay": 0.0}
 
     def __init__(self, share: float) -> None:
-        self.library: Any = importlib.import_module(self.module)
+        self.package: Any = importlib.import_module(self.module)
         super().__init__(share)
 
     def part(self) -> Tensor:
@@ -115,7 +115,7 @@ class Singd(Peer):
 
     def prepare(self) -> None:
         own = {"lr": 1e-5, "momentum": 0.9, "damping": DAMPING}
-        self.optimizer = self.library.SINGD(self.model, **own, kfac_like=True, alpha1=0.0, lr_cov=1e-4)
+        self.optimizer = self.package.SINGD(self.model, **own, kfac_like=True, alpha1=0.0, lr_cov=1e-4)
 
     def iterate(self, *, refresh: bool) -> None:
         for group in self.optimizer.param_groups:
@@ -132,10 +132,10 @@ class Asdl(SteppedPeer):
 
     def prepare(self) -> None:
         super().prepare()
-        self.config = self.library.PreconditioningConfig(data_size=len(self.data), damping=DAMPING)
+        self.config = self.package.PreconditioningConfig(data_size=len(self.data), damping=DAMPING)
         kind = {"monte_carlo": "fisher_mc", "empirical": "fisher_emp"}[self.settings["fisher"]]
         options = {"fisher_type": kind, "loss_type": "mse", "swift": self.swift}
-        self.maker = self.library.KfacGradientMaker(self.model, self.config, **options)
+        self.maker = self.package.KfacGradientMaker(self.model, self.config, **options)
 
     def iterate(self, *, refresh: bool) -> None:
         self.config.preconditioner_upd_interval = 1 if refresh else NEVER
@@ -180,7 +180,7 @@ class Curvlinops(SteppedPeer):
         self.backward()
         if refresh:
             part = self.part()
-            factors = self.library.KFACLinearOperator(
+            factors = self.package.KFACLinearOperator(
                 self.model,
                 nn.BCEWithLogitsLoss(),
                 self.parameters,
@@ -191,7 +191,7 @@ class Curvlinops(SteppedPeer):
                 num_data=len(part),
             )
             damping = DAMPING * self.loss_scale
-            self.inverse = self.library.KFACInverseLinearOperator(factors, damping, use_heuristic_damping=True)
+            self.inverse = self.package.KFACInverseLinearOperator(factors, damping, use_heuristic_damping=True)
         self.step(self.inverse @ [p.grad for p in self.parameters])
 
 
@@ -230,7 +230,7 @@ class ApproxNGD(Peer):
     settings: ClassVar = {"fisher": "empirical"}
 
     def prepare(self) -> None:
-        self.optimizer = self.library.KFAC(self.model, 1e-5, DAMPING, update_cov_manually=True)
+        self.optimizer = self.package.KFAC(self.model, 1e-5, DAMPING, update_cov_manually=True)
 
     def iterate(self, *, refresh: bool) -> None:
         self.model.zero_grad(set_to_none=True)
