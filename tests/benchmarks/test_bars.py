@@ -84,11 +84,11 @@ def test_costs_of_all_methods(network: str) -> None:
         row: dict[str, dict[str, float]] = {}
         for name in names if number % 2 else reversed(names):
             took = row[name] = {}
-            plain = min(seconds(iterations[name]) for _ in range(3))
+            plain = min(iterations[name].seconds() for _ in range(3))
             if name not in METHODS:
                 took["step"] = plain
                 continue
-            with_refresh = seconds(iterations[name].with_refresh)
+            with_refresh = iterations[name].seconds(refresh=True)
             took["step"] = plain + (with_refresh - plain) / REFRESH_EVERY
             times = [time.perf_counter()]
             fitted = fits(name, samples)

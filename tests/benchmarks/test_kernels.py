@@ -9,21 +9,20 @@ quarter of the batch. The rows of a table follow one another: on a busy host, on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
-from kfsvd.optimizers import OPTIMIZERS, NaturalGradient
+from kfsvd.optimizers import OPTIMIZERS
 from tests.benchmarks.networks import DAMPING, METHODS, NETWORKS, fits, inverses
+from tests.benchmarks.steady import Loop
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from kfsvd import Curvature, LayerSamples
-    from tests.benchmarks.networks import Network
 
 REFRESH_EVERY = 20
 ROUNDS = {"curves": 3, "mnist": 2, "faces": 1}
@@ -54,31 +53,12 @@ def optimizer(method: str, model: nn.Module, likelihood: str) -> torch.optim.Opt
     return OPTIMIZERS[name](model, likelihood, **own, **options)
 
 
-@dataclass(frozen=True)
-class Iteration:
-    """One whole iteration of a training loop; the first, which refreshes the curvature, is made at once."""
-
-    network: Network
-    model: nn.Module
-    data: Tensor
-    optimizer: torch.optim.Optimizer
-
-    def __call__(self) -> None:
-        self.network.backward(self.model, self.data)
-        self.optimizer.step()
-
-    def with_refresh(self) -> None:
-        """One at which a refresh is due."""
-        assert isinstance(self.optimizer, NaturalGradient)
-        self.optimizer._iteration = 0
-        self()
-
-
-def iteration(network: str, method: str) -> Iteration:
+def iteration(network: str, method: str) -> Loop:
+    """A training loop whose first iteration, which refreshes the curvature, is made."""
     net = NETWORKS[network]
-    model, data = net.model(), net.data()
-    made = Iteration(net, model, data, optimizer(method, model, net.likelihood))
-    made()
+    model = net.model()
+    made = Loop(net, model, net.data(), optimizer(method, model, net.likelihood))
+    made.iterate()
     return made
 
 
@@ -125,10 +105,10 @@ def test_precondition(benchmark: Any, network: str, method: str) -> None:
 @over_networks
 def test_step(benchmark: Any, network: str, method: str) -> None:
     benchmark.group = f"{network}: step (20 iterations, one refresh)"
-    iterate = iteration(network, method)
+    loop = iteration(network, method)
 
     def iterations() -> None:
         for _ in range(REFRESH_EVERY):
-            iterate()
+            loop.iterate()
 
     benchmark.pedantic(iterations, rounds=ROUNDS[network])
