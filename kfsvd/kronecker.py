@@ -157,7 +157,7 @@ class KroneckerSum(Curvature):
         """
         terms = []
         for index, ((a, b), (new_a, new_b)) in enumerate(zip(self.terms, new.terms, strict=True)):
-            if index and (a * new_a).sum() + (b * new_b).sum() < 0:
+            if index and torch.dot(a.flatten(), new_a.flatten()) + torch.dot(b.flatten(), new_b.flatten()) < 0:
                 new_a, new_b = -new_a, -new_b
             terms.append((a.lerp(new_a, 1 - rho), b.lerp(new_b, 1 - rho)))
         return type(self)(tuple(terms))

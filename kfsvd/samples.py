@@ -210,7 +210,7 @@ def merged(parts: Sequence[LayerSamples], weights: Sequence[float]) -> LayerSamp
 def moment(rows: Tensor, coefficients: Tensor) -> Tensor:
     """Σ_n c_n x_n x_nᵀ of rows x (m, d), (d, d) in their dtype, symmetric.
 
-    As X₊ᵀX₊ − X₋ᵀX₋ with the rows of either sign, scaled by √|c_n|: symmetric as it stands.
+    As (S Y)ᵀY with the rows y_n = √|c_n| x_n and their signs S: symmetric as it stands, for a sign rounds nothing.
 
     Args:
         rows: X (m, d).
@@ -218,11 +218,9 @@ def moment(rows: Tensor, coefficients: Tensor) -> Tensor:
 
     """
     c = coefficients.to(rows.dtype)
-    half, negative = rows * c.abs().sqrt().unsqueeze(1), c < 0
-    if not bool(negative.any()):
-        return half.mT @ half
-    plus, minus = half[~negative], half[negative]
-    return torch.addmm(plus.mT @ plus, minus.mT, minus, alpha=-1)
+    half = rows * c.abs().sqrt().unsqueeze(1)
+    signed = half * c.sign().unsqueeze(1) if bool((c < 0).any()) else half
+    return signed.mT @ half
 
 
 def _moment(rows: Tensor, coefficients: Tensor) -> Tensor:

@@ -150,6 +150,6 @@ def _columns(vectors: list[Tensor], dimension: int, like: Tensor) -> Tensor:
 
 def _orthogonalise(vector: Tensor, basis: Tensor) -> Tensor:
     """The part of a vector orthogonal to the columns of a basis; twice, which is enough."""
-    for _ in range(2):
+    for _ in range(2 if basis.shape[1] else 0):
         vector = vector - basis @ (basis.mT @ vector)
     return vector

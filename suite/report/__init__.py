@@ -10,7 +10,8 @@ from suite.errors import SuiteError
 from suite.report import tables
 from suite.report.export import write_csv, write_json
 from suite.report.leaderboard import findings
-from suite.report.markdown import page
+from suite.report.markdown import render
+from suite.report.page import page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,10 +54,14 @@ def write_report(
         if "md" in formats:
             from suite.report.figures import draw_board
 
-            figures = {board.dataset: draw_board(board, folder) for board in found.boards}
+            figures = {
+                (board.dataset, name): file
+                for board in found.boards
+                for name, file in draw_board(board, folder).items()
+            }
             readme = folder / "README.md"
-            readme.write_text(page(found, figures, command))
-            written += [readme, *(file for files in figures.values() for file in files.values())]
+            readme.write_text(render(page(found, command), figures))
+            written += [readme, *figures.values()]
         if "csv" in formats:
             written += write_csv(found, folder)
         if "json" in formats:
