@@ -34,8 +34,13 @@ def combinations(options: Mapping[str, Any]) -> Iterator[Combination]:
     for indices in itertools.product(*(range(len(values)) for values in lists.values())):
         chosen = dict(zip(lists, indices, strict=True))
         picked = {name: lists[name][index] for name, index in chosen.items()}
-        suffix = ",".join(f"{name}={spelled(value)}" for name, value in picked.items())
-        yield Combination(f"[{suffix}]" if suffix else "", {**options, **picked}, chosen)
+        yield Combination(suffix(picked), {**options, **picked}, chosen)
+
+
+def suffix(picked: Mapping[str, Any]) -> str:
+    """What a choice of options adds to a label: "[lr=0.1,damping=0.3]"; nothing where there is none."""
+    parts = ",".join(f"{name}={spelled(value)}" for name, value in picked.items())
+    return f"[{parts}]" if parts else ""
 
 
 def spelled(value: object) -> str:

@@ -75,6 +75,8 @@ class Cell:
 def cells(spec: Spec) -> list[Cell]:
     """The matrix of a spec, data set by data set, seed by seed, optimizer by optimizer.
 
+    Where the spec tunes its optimizers, another setting stands in for the one that is not chosen yet.
+
     Raises:
         SpecError: two cells have the same content under different labels.
     """
@@ -93,6 +95,8 @@ def cells(spec: Spec) -> list[Cell]:
         for optimizer in spec.optimizers
         if not any(entry.matches(optimizer, dataset, seed) for entry in spec.exclude)
     ]
+    if spec.tuning is not None:
+        return matrix  # what is the same before it is tuned may differ after
     first: dict[str, Cell] = {}
     faults = [_twin(spec, cell, first[cell.key]) for cell in matrix if first.setdefault(cell.key, cell) is not cell]
     if faults:

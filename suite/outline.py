@@ -7,31 +7,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from suite.bounds import Budget, Seed
 from suite.faults import shown
 from suite.grids import same_label
 from suite.model import Model
+from suite.tuning.spec import TuningOutline
 
 VERSION = 1  # of the language
 
 Approximation = Literal["kfac", "kpsvd", "deflation", "lanczos", "kfac_corrected", "tkfac", "ekfac"]
 """Names of `kfsvd.APPROXIMATIONS`, written out here so that a spec is read without torch."""
-
-
-class Budget(Model):
-    """How long a cell may train; the first bound that is reached ends it."""
-
-    epochs: float | None = Field(default=None, gt=0, description="passes over the training set")
-    iterations: int | None = Field(default=None, ge=1, description="steps of the optimizer")
-    seconds: float | None = Field(default=None, gt=0, description="seconds of the training clock")
-    diverged_above: float = Field(
-        default=10.0, gt=1, description="a loss beyond this multiple of the first ends a cell as diverged"
-    )
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Budget:
-        if self.epochs is None and self.iterations is None and self.seconds is None:
-            raise ValueError("needs at least one of epochs, iterations and seconds")
-        return self
 
 
 class Measure(Model):
@@ -113,7 +98,6 @@ def _as_list(value: object) -> object:
 
 
 _Label = Annotated[str, AfterValidator(_label)]
-_Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy, torch and SQLite all take
 _Targets = Annotated[list[Annotated[float, Field(gt=0)]], BeforeValidator(_as_list), Field(min_length=1)]
 
 
@@ -133,9 +117,10 @@ class Outline(Model):
     optimizers: dict[_Label, dict[str, Any]] = Field(min_length=1)
     datasets: dict[_Label, dict[str, Any]] = Field(min_length=1)
     overrides: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
-    seeds: list[_Seed] = Field(min_length=1)
+    seeds: list[Seed] = Field(min_length=1)
     budget: Budget
     targets: dict[str, _Targets] = Field(default_factory=dict)
     measure: Measure = Measure()
+    tuning: TuningOutline | None = None
     exclude: list[Exclusion] = Field(default_factory=list)
     defaults: Defaults = Defaults()

@@ -7,22 +7,27 @@ methods and problems under their final labels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from suite import yaml
+from suite.bounds import Budget
+from suite.entries import Entry
 from suite.faults import Fault, KeyPath, SpecError, faults_of, shown
 from suite.grids import axes, base_label, combinations, same_label, size
 from suite.hints import did_you_mean
 from suite.methods import METHODS, Method
-from suite.outline import Budget, Exclusion, Measure, Outline
+from suite.outline import Exclusion, Measure, Outline
 from suite.problems import DATASETS, NETWORKS, ProblemSpec
+from suite.tuning.reading import faults_of_values, first_values, spaces_of
+from suite.tuning.spec import Tuning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+    from pydantic import BaseModel
 
 MOST_CELLS = 100_000
 
@@ -42,6 +47,7 @@ class Spec:
     budget: Budget
     measure: Measure
     targets: dict[str, tuple[float, ...]]  # data set → evaluation training losses to reach, nats per example
+    tuning: Tuning | None
     exclude: tuple[Exclusion, ...]
     warnings: list[str]
     document: yaml.Document
@@ -60,6 +66,15 @@ class Spec:
         """The method of a cell: the optimizer's own, or what `overrides` makes of it on that data set."""
         return self.overrides.get(dataset, {}).get(optimizer, self.optimizers[optimizer])
 
+    def tuned(self, optimizer: str, dataset: str, setting: Mapping[str, Any]) -> Method:
+        """The same with some options at other values.
+
+        Raises:
+            ValueError: a value that the method does not take.
+        """
+        method = self.method(optimizer, dataset)
+        return type(method).model_validate({**method.model_dump(), **setting})
+
 
 def load_spec(path: Path) -> Spec:
     """The specification in the YAML file `path`.
@@ -68,29 +83,6 @@ def load_spec(path: Path) -> Spec:
         SpecError: with one line for each fault of the file.
     """
     return _Reading(yaml.read(path)).spec()
-
-
-class _Entry(NamedTuple):
-    """An optimizer or a data set of the file with its defaults, and where each of its options stands."""
-
-    path: KeyPath
-    model: type[BaseModel]
-    values: dict[str, Any]
-    origins: dict[str, KeyPath]
-
-    def located(self, fault: Fault, indices: Mapping[str, int] = MappingProxyType({})) -> Fault:
-        """A fault of this entry's model, with its path in the file; `indices` into the lists of a grid."""
-        if not fault.path:
-            return Fault(self.path, fault.text)
-        name = str(fault.path[0])
-        origin = self.origins.get(name, (*self.path, name))
-        index = (indices[name],) if name in indices else ()
-        return Fault((*origin, *index, *fault.path[1:]), fault.text)
-
-    def replaced(self, path: KeyPath, options: Mapping[str, Any]) -> _Entry:
-        """This entry with some options from elsewhere, at `path` of the file."""
-        origins = {name: (*path, name) for name in options}
-        return self._replace(values={**self.values, **options}, origins={**self.origins, **origins})
 
 
 class _Reading:
@@ -107,7 +99,7 @@ class _Reading:
         outline = self._outline()
         self._lists_differ()
         self._defaults_exist()
-        entries = self._optimizers()
+        tuning, entries = self._tuning(outline, self._optimizers())
         datasets = self._datasets()
         optimizers: dict[str, Method] = {}
         overrides: dict[str, dict[str, Method]] = {}
@@ -127,6 +119,7 @@ class _Reading:
             budget=outline.budget,
             measure=outline.measure,
             targets={label: tuple(values) for label, values in outline.targets.items()},
+            tuning=tuning,
             exclude=tuple(outline.exclude),
             warnings=self._lines(self._warnings),
             document=self._document,
@@ -165,7 +158,7 @@ class _Reading:
             return None
 
     def _lists_differ(self) -> None:
-        for path in (("seeds",), ("measure", "fisher_approximations")):
+        for path in (("seeds",), ("measure", "fisher_approximations"), ("tuning", "seeds")):
             self._items_differ(self._mapping(*path[:-1]).get(path[-1]), path)
 
     def _items_differ(self, items: object, path: KeyPath) -> None:
@@ -187,16 +180,16 @@ class _Reading:
                 if name not in names:
                     self._fault(("defaults", part, name), f"unknown option{did_you_mean(name, names)}")
 
-    def _entry(self, part: str, label: str, given: dict[str, Any], model: type[BaseModel]) -> _Entry:
+    def _entry(self, part: str, label: str, given: dict[str, Any], model: type[BaseModel]) -> Entry:
         defaults = {
             name: value
             for name, value in self._mapping("defaults", part).items()
             if name in model.model_fields and name != "method"
         }
-        entry = _Entry((part, label), model, {}, {})
+        entry = Entry((part, label), model, {}, {})
         return entry.replaced(("defaults", part), defaults).replaced((part, label), given)
 
-    def _optimizers(self) -> dict[str, _Entry]:
+    def _optimizers(self) -> dict[str, Entry]:
         entries = {}
         for label, given in self._mapping("optimizers").items():
             if not isinstance(given, dict):
@@ -215,7 +208,28 @@ class _Reading:
             entries[label] = entry
         return entries
 
-    def _methods(self, entry: _Entry) -> Iterator[tuple[str, Method]]:
+    def _tuning(self, outline: Outline | None, entries: dict[str, Entry]) -> tuple[Tuning | None, dict[str, Entry]]:
+        """The spaces of the spec, and its optimizers with one setting of them standing in."""
+        if outline is None or outline.tuning is None:
+            return None, entries
+        spaces, faults = spaces_of(outline.tuning, entries, self._mapping("overrides"), self._data.get("seeds"))
+        self._faults += faults
+        for label in outline.tuning.targets:
+            self._warn_unless(
+                label in outline.datasets, ("tuning", "targets", label), "data set", label, outline.datasets
+            )
+        if outline.tuning.rule != "final_loss":
+            for label in outline.datasets:
+                if label not in outline.tuning.targets:
+                    self._fault(("tuning", "targets"), f"data set {label!r} has no target for {outline.tuning.rule}")
+        for label, space in spaces.items():
+            path = ("tuning", "spaces", label)
+            stand_in = entries[label].replaced(path, first_values(space))
+            self._faults += faults_of_values(stand_in, space)
+            entries[label] = stand_in
+        return Tuning(outline.tuning, spaces), entries
+
+    def _methods(self, entry: Entry) -> Iterator[tuple[str, Method]]:
         """An entry's methods under their labels; faults of their options are noted."""
         for combination in combinations(entry.values):
             try:
@@ -227,7 +241,7 @@ class _Reading:
                 assert isinstance(method, Method)
                 yield f"{entry.path[1]}{combination.suffix}", method
 
-    def _few_enough(self, entries: Mapping[str, _Entry]) -> bool:
+    def _few_enough(self, entries: Mapping[str, Entry]) -> bool:
         """Whether the matrix is of a size to be expanded."""
         seeds = self._data.get("seeds")
         optimizers = sum(size(entry.values) for entry in entries.values())
@@ -241,7 +255,7 @@ class _Reading:
             )
         return cells <= MOST_CELLS
 
-    def _overrides(self, entries: Mapping[str, _Entry]) -> dict[str, dict[str, Method]]:
+    def _overrides(self, entries: Mapping[str, Entry]) -> dict[str, dict[str, Method]]:
         """What `overrides` makes of each optimizer on each data set; names that do not exist are warnings."""
         changed: dict[str, dict[str, Method]] = {}
         datasets = self._mapping("datasets")
@@ -257,7 +271,7 @@ class _Reading:
                     changed.setdefault(dataset, {}).update(methods)
         return changed
 
-    def _single(self, entry: _Entry, path: KeyPath, options: Mapping[str, Any]) -> bool:
+    def _single(self, entry: Entry, path: KeyPath, options: Mapping[str, Any]) -> bool:
         """Whether `options` may replace those of `entry`: one value each, none of it a grid or the method."""
         before = len(self._faults)
         for name, value in options.items():

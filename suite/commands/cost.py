@@ -31,7 +31,8 @@ def cost(path: Path, selection: str | None, devices: str, *, json: bool) -> Exit
 
     """
     cells: dict[tuple[str, str], Cell] = {}
-    for cell in load_matrix(path, selection).cells:
+    stage = load_matrix(path, selection).stage(None)
+    for cell in [*stage.finals, *stage.waiting]:
         cells.setdefault((cell.dataset, cell.optimizer), cell)
     slot = parse_devices(devices)[0]
     rates = _calibrated(slot)

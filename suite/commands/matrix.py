@@ -9,21 +9,54 @@ from typing import TYPE_CHECKING
 from suite.fingerprint import library_fingerprint
 from suite.matrix import cells, select
 from suite.spec import load_spec
+from suite.stage import Stage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from suite.matrix import Cell
     from suite.spec import Spec
+    from suite.store import Store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Matrix:
-    """A spec with its selected cells, and the sources that a result must stem from to count."""
+    """A spec, what is selected of it, and the sources that a result must stem from to count."""
 
     spec: Spec
-    cells: list[Cell]
+    selection: str | None
     fingerprint: str | None  # None: results of any sources count
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The selected cells before anything is measured."""
+        return self.stage(None).cells
+
+    def stage(self, store: Store | None) -> Stage:
+        """The selected cells by what is measured in a store.
+
+        Raises:
+            SpecError: two cells have the same content under different labels.
+            SuiteError: the selection is not valid; Optuna is not installed and the tuning is by TPE.
+
+        """
+        stage = self._whole(store)
+        if self.selection is None:
+            return stage
+        chosen = set(map(id, select(stage.cells, self.selection)))
+        trials, finals, waiting = (
+            [cell for cell in some if id(cell) in chosen] for some in (stage.trials, stage.finals, stage.waiting)
+        )
+        return Stage(stage.studies, trials, finals, waiting)
+
+    def _whole(self, store: Store | None) -> Stage:
+        if self.spec.tuning is None:
+            return Stage((), [], cells(self.spec), [])
+        from suite.tuning.outcomes import outcomes_in
+        from suite.tuning.studies import tune
+
+        tuned = tune(self.spec, self.spec.tuning, cells(self.spec), outcomes_in(store, self.fingerprint))
+        return Stage(tuned.studies, tuned.trials, tuned.finals, tuned.waiting)
 
 
 def load_matrix(path: Path, selection: str | None = None, *, any_sources: bool = False) -> Matrix:
@@ -37,6 +70,6 @@ def load_matrix(path: Path, selection: str | None = None, *, any_sources: bool =
     spec = load_spec(path)
     for warning in spec.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    matrix = cells(spec)
-    chosen = matrix if selection is None else select(matrix, selection)
-    return Matrix(spec, chosen, None if any_sources else library_fingerprint())
+    matrix = Matrix(spec, selection, None if any_sources else library_fingerprint())
+    matrix.stage(None)  # says at once what is wrong with the selection
+    return matrix

@@ -10,12 +10,15 @@ from tabulate import tabulate
 
 from suite.commands.matrix import load_matrix
 from suite.errors import ExitCode
+from suite.spec import base_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from suite.commands.matrix import Matrix
     from suite.matrix import Cell
+    from suite.stage import Stage
 
 
 def plan(path: Path, db: str, selection: str | None, *, any_sources: bool, json: bool) -> ExitCode:
@@ -26,9 +29,11 @@ def plan(path: Path, db: str, selection: str | None, *, any_sources: bool, json:
 
     """
     matrix = load_matrix(path, selection, any_sources=any_sources)
-    measured, seconds = _known(db, matrix.cells, matrix.fingerprint)
+    stage, measured, seconds = _known(db, matrix)
     groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
-    for cell in matrix.cells:
+    for cell in stage.trials:
+        groups[cell.dataset, f"{base_label(cell.optimizer)}, tuning"].append(cell)
+    for cell in [*stage.finals, *stage.waiting]:
         groups[cell.dataset, cell.optimizer].append(cell)
     rows = []
     for (dataset, optimizer), group in groups.items():
@@ -44,12 +49,12 @@ def plan(path: Path, db: str, selection: str | None, *, any_sources: bool, json:
                 "seconds left": 0.0 if not missing else None if each is None else each * len(missing),
             }
         )
-    left = [expected_seconds(cell, seconds) for cell in matrix.cells if cell.key not in measured]
+    left = [expected_seconds(cell, seconds) for cell in stage.cells if cell.key not in measured]
     known = sum(each for each in left if each is not None)
     unknown = sum(each is None for each in left)
     if json:
         totals = {
-            "cells": len(matrix.cells),
+            "cells": len(stage.cells),
             "measured": len(measured),
             "seconds_left": known,
             "cells_unknown": unknown,
@@ -58,9 +63,15 @@ def plan(path: Path, db: str, selection: str | None, *, any_sources: bool, json:
         return ExitCode.FINE
     print(f"{matrix.spec.name}: {matrix.spec.description.strip()}\n")
     print(tabulate(rows, headers="keys", floatfmt=",.0f", missingval="unknown"))
-    print(f"\n{len(matrix.cells)} cells, {len(measured)} measured in {db}.")
+    print(f"\n{len(stage.cells)} cells, {len(measured)} measured in {db}.")
     if unknown:
         print(f"For {unknown} cells the time is unknown until one like them is measured.")
+    if stage.waiting:
+        further = sum(max(0, study.expected - len(study.trials)) for study in stage.studies)
+        print(
+            f"The settings of {len(stage.waiting)} cells are chosen by the trials"
+            + (f", of which {further} more follow from the first." if further else ".")
+        )
     if unknown < len(left) or not left:
         print(f"About {_hours(known)} left on one slot, by times measured before and budgets in seconds.")
     return ExitCode.FINE
@@ -71,14 +82,16 @@ def expected_seconds(cell: Cell, measured: Mapping[str, float]) -> float | None:
     return measured.get(cell.group_key, cell.budget.seconds)
 
 
-def _known(db: str, cells: list[Cell], fingerprint: str | None) -> tuple[set[str], dict[str, float]]:
-    """Keys of measured cells, and mean seconds by what a duration depends on; nothing where no store is yet."""
+def _known(db: str, matrix: Matrix) -> tuple[Stage, set[str], dict[str, float]]:
+    """The cells, the keys of those measured, and mean seconds by what a duration depends on."""
     from suite.store import open_store, store_exists
 
     if not store_exists(db):
-        return set(), {}
+        return matrix.stage(None), set(), {}
     with open_store(db, create=False) as store:
-        return set(store.measured([cell.key for cell in cells], fingerprint)), store.durations()
+        stage = matrix.stage(store)
+        measured = store.measured([cell.key for cell in stage.known], matrix.fingerprint)
+        return stage, set(measured), store.durations()
 
 
 def _hours(seconds: float) -> str:

@@ -29,7 +29,8 @@ def report(path: Path, db: str, folder: Path, formats: list[str], *, any_sources
     from suite.store import open_store
 
     with open_store(db, create=False) as store:
-        if not store.measured([cell.key for cell in matrix.cells], matrix.fingerprint):
+        stage = matrix.stage(store)
+        if not store.measured([cell.key for cell in stage.known], matrix.fingerprint):
             print(
                 f"Nothing of {matrix.spec.name} is measured in {db}: run `kfsvd-bench run {path}` first.",
                 file=sys.stderr,
@@ -40,7 +41,7 @@ def report(path: Path, db: str, folder: Path, formats: list[str], *, any_sources
         written = write_report(
             store,
             matrix.spec,
-            matrix.cells,
+            stage,
             folder / matrix.spec.name,
             command=command,
             formats=formats,

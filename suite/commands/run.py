@@ -15,9 +15,15 @@ from suite.progress import view_for
 from suite.scheduling.slots import parse_devices
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from suite.commands.matrix import Matrix
+    from suite.matrix import Cell
     from suite.scheduling.local import Summary
+    from suite.scheduling.slots import Slot
+    from suite.stage import Stage
+    from suite.store import Store
 
 
 def run(
@@ -37,44 +43,89 @@ def run(
     slots = parse_devices(devices)
     folders = Folders.default(data_folder)
 
-    from suite.environment import current_environment
     from suite.report import terminal_leaderboard
-    from suite.scheduling.local import Provenance, run_cells
     from suite.store import open_store
 
     with open_store(db) as store:
         swept = store.sweep()
         if swept:
             console.print(f"{swept} cells of an earlier command that died are recorded as interrupted; they run again.")
-        measured = store.measured([cell.key for cell in matrix.cells], matrix.fingerprint)
-        missing = [cell for cell in matrix.cells if cell.key not in measured]
-        if measured:
+        stage = matrix.stage(store)
+        before = _measured(store, stage, matrix)
+        if before:
             sources = "any" if any_sources else "these"
             console.print(
-                f"{len(measured)} of {len(matrix.cells)} cells are measured already, with {sources} sources of kfsvd."
+                f"{len(before)} of {len(stage.cells)} cells are measured already, with {sources} sources of kfsvd."
             )
-        summary: Summary | None = None
-        if missing:
+        summary = _measure(matrix, store, slots, folders, console, db)
+        stage = matrix.stage(store)
+        measured = _measured(store, stage, matrix)
+        if json:
+            counts = {"cells": len(stage.cells), "measured": len(measured), "waiting": len(stage.waiting)}
+            print(jsonlib.dumps({**counts, "ended_now": summary.statuses}, indent=2))
+        elif any(cell.key in measured for cell in stage.finals):
+            print(terminal_leaderboard(store, matrix.spec, stage, matrix.fingerprint))
+    if summary.interrupted:
+        console.print("Interrupted. What is measured is kept; the same command goes on from here.")
+        return ExitCode.INTERRUPTED
+    if summary.failed:
+        console.print(f"{summary.failed} cells failed; `kfsvd-bench status {path} --db {db}` names them.")
+        return ExitCode.CELLS_FAILED
+    if stage.waiting:
+        for line in _why_waiting(stage):
+            console.print(line)
+        return ExitCode.CELLS_FAILED if measured else ExitCode.NOTHING_MEASURED
+    return ExitCode.FINE if measured else ExitCode.NOTHING_MEASURED
+
+
+def _measure(
+    matrix: Matrix, store: Store, slots: Sequence[Slot], folders: Folders, console: Console, db: str
+) -> Summary:
+    """Run what is missing, each cell once; then what follows from it, as long as anything does."""
+    from suite.environment import current_environment
+    from suite.scheduling.local import Provenance, Summary, run_cells
+
+    total = Summary()
+    tried: set[str] = set()
+    provenance = None
+    while not total.interrupted:
+        stage = matrix.stage(store)
+        done = {*tried, *_measured(store, stage, matrix)}
+        missing = _unlike([cell for cell in stage.trials if cell.key not in done]) or _unlike(
+            [cell for cell in stage.finals if cell.key not in done]
+        )
+        if not missing:
+            break
+        if provenance is None:
             provenance = Provenance(
                 experiment=store.experiment(matrix.spec.name, matrix.spec.text),
                 environment=store.environment(current_environment()),
                 fingerprint=library_fingerprint(),
             )
-            console.print(f"Measuring {len(missing)} cells on {', '.join(slot.name for slot in slots)} into {db}")
-            with view_for(console, len(missing)) as view:
-                summary = run_cells(missing, slots, store, provenance, view, folders)
-        measured = store.measured([cell.key for cell in matrix.cells], matrix.fingerprint)
-        statuses = dict(summary.statuses) if summary else {}
-        if json:
-            print(
-                jsonlib.dumps({"cells": len(matrix.cells), "measured": len(measured), "ended_now": statuses}, indent=2)
-            )
-        elif measured:
-            print(terminal_leaderboard(store, matrix.spec, matrix.cells, matrix.fingerprint))
-    if summary and summary.interrupted:
-        console.print("Interrupted. What is measured is kept; the same command goes on from here.")
-        return ExitCode.INTERRUPTED
-    if summary and summary.failed:
-        console.print(f"{summary.failed} cells failed; `kfsvd-bench status {path} --db {db}` names them.")
-        return ExitCode.CELLS_FAILED
-    return ExitCode.FINE if measured else ExitCode.NOTHING_MEASURED
+        what = f"Tuning: {len(missing)} trials" if missing[0] in stage.trials else f"Measuring {len(missing)} cells"
+        console.print(f"{what} on {', '.join(slot.name for slot in slots)} into {db}")
+        with view_for(console, len(missing)) as view:
+            total.add(run_cells(missing, slots, store, provenance, view, folders))
+        tried.update(cell.key for cell in missing)
+    return total
+
+
+def _measured(store: Store, stage: Stage, matrix: Matrix) -> set[str]:
+    """The keys of the cells that have a result."""
+    return set(store.measured([cell.key for cell in stage.known], matrix.fingerprint))
+
+
+def _unlike(cells: Sequence[Cell]) -> list[Cell]:
+    """Cells of different content: two optimizers may come to the same setting."""
+    return list({cell.key: cell for cell in cells}.values())
+
+
+def _why_waiting(stage: Stage) -> list[str]:
+    """Why there is no setting for some final cells."""
+    waiting = {(cell.optimizer, cell.dataset) for cell in stage.waiting}
+    lines = []
+    for study in stage.studies:
+        if (study.optimizer, study.dataset) in waiting:
+            why = "every trial diverged" if study.complete else "not all of its trials are measured"
+            lines.append(f"No setting for {study.optimizer} on {study.dataset}: {why}.")
+    return lines

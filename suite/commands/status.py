@@ -25,11 +25,14 @@ def status(path: Path, db: str, selection: str | None, *, any_sources: bool, jso
     from suite.store import open_store, store_exists
 
     matrix = load_matrix(path, selection, any_sources=any_sources)
-    keys = [cell.key for cell in matrix.cells]
+    stage = matrix.stage(None)
+    keys = [cell.key for cell in stage.known]
     states: dict[str, str] = {}
     errors: dict[str, str] = {}
     if store_exists(db):
         with open_store(db, create=False) as store:
+            stage = matrix.stage(store)
+            keys = [cell.key for cell in stage.known]
             measured = store.measured(keys, matrix.fingerprint)
             for key, attempt in store.latest(keys).items():
                 states[key] = measured[key].status if key in measured else attempt.status
@@ -38,10 +41,15 @@ def status(path: Path, db: str, selection: str | None, *, any_sources: bool, jso
                 if attempt.error and key not in measured:
                     errors[key] = attempt.error
     counts = Counter(states.get(key, "missing") for key in keys)
-    failed = [cell for cell in matrix.cells if cell.key in errors]
+    counts.update({"waiting for tuning": len(stage.waiting)} if stage.waiting else {})
+    failed = [cell for cell in stage.known if cell.key in errors]
     if json:
         failures = {cell.name: errors[cell.key] for cell in failed}
-        print(jsonlib.dumps({"cells": len(keys), "states": dict(sorted(counts.items())), "errors": failures}, indent=2))
+        print(
+            jsonlib.dumps(
+                {"cells": len(stage.cells), "states": dict(sorted(counts.items())), "errors": failures}, indent=2
+            )
+        )
     else:
         print(tabulate(sorted(counts.items()), headers=("state", "cells")))
         for cell in failed:

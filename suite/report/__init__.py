@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from suite.matrix import Cell
     from suite.spec import Spec
+    from suite.stage import Stage
     from suite.store import Store
 
 
 def write_report(
     store: Store,
     spec: Spec,
-    cells: Sequence[Cell],
+    stage: Stage,
     folder: Path,
     *,
     command: str,
     formats: Sequence[str],
     fingerprint: str | None,
 ) -> list[Path]:
-    """Write the report of some cells into `folder`; the files that were written.
+    """Write the report of a spec's cells into `folder`; the files that were written.
 
     Args:
         store: where the measurements are.
         spec: the specification that the cells stem from.
-        cells: what the report covers; those without a result are named as gaps.
+        stage: the cells that it covers and how their settings were chosen; those without a result are named as gaps.
         folder: created where it is missing.
         command: what the reader types to measure this again.
         formats: of `md` (README.md with PNG figures), `csv` and `json`.
@@ -47,18 +47,19 @@ def write_report(
         SuiteError: the folder cannot be written.
 
     """
-    found = findings(store, spec, cells, fingerprint)
+    found = findings(store, spec, stage, fingerprint)
     written: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if "md" in formats:
-            from suite.report.figures import draw_board
+            from suite.report.figures import draw_board, draw_tuning
 
             figures = {
                 (board.dataset, name): file
                 for board in found.boards
                 for name, file in draw_board(board, folder).items()
             }
+            figures |= {(dataset, "tuning"): file for dataset, file in draw_tuning(found, folder).items()}
             readme = folder / "README.md"
             readme.write_text(render(page(found, command), figures))
             written += [readme, *figures.values()]
@@ -71,10 +72,10 @@ def write_report(
     return written
 
 
-def terminal_leaderboard(store: Store, spec: Spec, cells: Sequence[Cell], fingerprint: str | None) -> str:
-    """The leaderboards of some cells as plain text."""
+def terminal_leaderboard(store: Store, spec: Spec, stage: Stage, fingerprint: str | None) -> str:
+    """The leaderboards of a spec's cells as plain text."""
     parts = []
-    for board in findings(store, spec, cells, fingerprint).boards:
+    for board in findings(store, spec, stage, fingerprint).boards:
         ranking, cost = tables.ranking(board), tables.cost(board)
         costs = {row[0]: row[1:] for row in cost.rows}
         where = ranking.headings.index("optimizer")

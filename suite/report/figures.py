@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from suite.analysis.curves import band
 from suite.report.comparison import comparisons
+from suite.report.landscape import landscape
 from suite.report.multiples import rank_multiples, small_multiples
 from suite.report.numbers import duration, file_name, number
 from suite.report.palette import PHASE_COLOURS, colour, lines
 from suite.report.ranks import ranks
+from suite.report.scales import plain_decades
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from suite.report.leaderboard import Board, Result, Standing
+    from suite.report.leaderboard import Board, Findings, Result, Standing
     from suite.report.palette import Line
 
     Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -64,6 +65,22 @@ def draw_board(board: Board, folder: Path) -> dict[str, Path]:
     return files
 
 
+def draw_tuning(findings: Findings, folder: Path) -> dict[str, Path]:
+    """The tuning landscape of every data set with trials: data set → file."""
+    floors = {board.dataset: board.floor for board in findings.boards}
+    files = {}
+    with mpl.rc_context(_STYLE):
+        for dataset in dict.fromkeys(study.dataset for study in findings.studies):
+            studies = [
+                s for s in findings.studies if s.dataset == dataset and any(t.score is not None for t in s.trials)
+            ]
+            if studies:
+                files[dataset] = folder / f"{file_name(dataset)}-tuning.png"
+                figure = landscape(studies, floors.get(dataset) or 0.0)
+                figure.savefig(files[dataset], metadata={"Software": None})
+    return files
+
+
 def _loss(board: Board) -> Figure:
     """Training loss (above the floor, where there is one) against iterations and against training seconds."""
     figure, axes = _two_panels(height=4.5)
@@ -87,7 +104,7 @@ def _loss(board: Board) -> Figure:
     axes[0].set_ylabel("training loss" + (" above the floor" if board.floor is not None else "") + "\nnats per example")
     axes[0].set_title("Per iteration")
     axes[1].set_title("Per second")
-    _plain_decades(axes[0])
+    plain_decades(axes[0])
     _legend(figure, axes[0], board)
     return figure
 
@@ -211,12 +228,3 @@ def _legend(figure: Figure, axis: Axes, board: Board) -> None:
         ncols=max(1, min(len(labels), 120 // (longest + 8))),
         title="the best setting of each method; all others faint" if many else None,
     )
-
-
-def _plain_decades(axis: Axes) -> None:
-    """Plain numbers on a log axis, and labels within a decade where it shows few decades."""
-    low, high = axis.get_ylim()
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    if high / low < 300:
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low > 20 else (1, 1.5, 2, 3, 4, 5, 7)))
-    axis.yaxis.set_minor_formatter(NullFormatter())

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from suite.matrix import Cell
     from suite.records import FisherError, InverseRank
     from suite.spec import Spec
+    from suite.stage import Stage
     from suite.store import EnvironmentRow, RunRow, Store
     from suite.store.queries import Course, Evaluations
+    from suite.tuning.studies import Study
 
 
 MOST_SHOWN = 10
@@ -143,6 +145,7 @@ class Findings:
     boards: list[Board]
     gaps: list[Gap]
     diverged: list[Result]
+    studies: Sequence[Study]
     environments: list[EnvironmentRow]
     fingerprints: list[str]
     cells: int
@@ -152,8 +155,9 @@ class Findings:
     ended: str | None  # date of the last run
 
 
-def findings(store: Store, spec: Spec, cells: Sequence[Cell], fingerprint: str | None) -> Findings:
+def findings(store: Store, spec: Spec, stage: Stage, fingerprint: str | None) -> Findings:
     """Read all that the report of these cells says."""
+    cells = stage.finals
     keys = [cell.key for cell in cells]
     measured = store.measured(keys, fingerprint)
     latest = store.latest(keys)
@@ -178,11 +182,15 @@ def findings(store: Store, spec: Spec, cells: Sequence[Cell], fingerprint: str |
             for dataset in dict.fromkeys(cell.dataset for cell in cells)
             if (board := _board(spec, dataset, cells, results)) is not None
         ],
-        gaps=[_gap(cell, latest.get(cell.key)) for cell in cells if cell.key not in measured],
+        gaps=[
+            *(_gap(cell, latest.get(cell.key)) for cell in cells if cell.key not in measured),
+            *(Gap(cell, "waits for its tuning", None) for cell in stage.waiting),
+        ],
+        studies=stage.studies,
         diverged=[result for result in results if result.run.status == "diverged"],
         environments=store.environments(runs),
         fingerprints=sorted({run.fingerprint for run in runs}),
-        cells=len(cells),
+        cells=len(cells) + len(stage.waiting),
         measured=len(results),
         contended=sum(run.contended for run in runs),
         reference=spread([run.reference_seconds for run in runs if run.reference_seconds is not None]),

@@ -11,6 +11,7 @@ from suite.report.document import Code, Folded, Heading, Paragraph, Picture, Tab
 from suite.report.numbers import number
 from suite.report.ranks import ranks
 from suite.report.tables import TextTable
+from suite.report.tuning import tuning_blocks
 
 if TYPE_CHECKING:
     from suite.report.comparison import Comparison
@@ -34,6 +35,7 @@ def page(findings: Findings, command: str) -> list[Block]:
     ]
     for board in findings.boards:
         blocks += _board(board)
+    blocks += tuning_blocks(spec, findings.studies)
     return [*blocks, *_failures(findings), *_provenance(findings, command)]
 
 

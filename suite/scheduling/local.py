@@ -78,6 +78,12 @@ class Summary:
         """One more cell that ended so."""
         self.statuses[status] = self.statuses.get(status, 0) + 1
 
+    def add(self, other: Summary) -> None:
+        """What went before or after."""
+        for status, number in other.statuses.items():
+            self.statuses[status] = self.statuses.get(status, 0) + number
+        self.interrupted = self.interrupted or other.interrupted
+
     @property
     def failed(self) -> int:
         """Cells that ended without a result."""

@@ -34,7 +34,13 @@ def test_a_million_iterations(tmp_path: Path) -> None:
     with open_store(f"sqlite:///{tmp_path}/store.sqlite", create=False) as store:
         begun = time.perf_counter()
         write_report(
-            store, matrix.spec, matrix.cells, tmp_path, command="c", formats=["md", "csv", "json"], fingerprint=None
+            store,
+            matrix.spec,
+            matrix.stage(None),
+            tmp_path,
+            command="c",
+            formats=["md", "csv", "json"],
+            fingerprint=None,
         )
         reported = time.perf_counter() - begun
     rows = RUNS * ROWS

@@ -17,6 +17,7 @@ from suite.report.figures import draw_board
 from suite.report.leaderboard import findings
 from suite.report.multiples import small_multiples
 from suite.report.palette import colour
+from suite.stage import Stage
 from suite.store import open_store
 from tests.suite.helpers import SMALL
 from tests.suite.stores import evaluations, finished, fisher, iterations, matrix_of
@@ -82,7 +83,7 @@ def store(tmp_path: Path, matrix: Matrix) -> Iterator[Store]:
 
 @pytest.fixture
 def board(store: Store, matrix: Matrix) -> Board:
-    return findings(store, matrix.spec, matrix.cells, None).boards[0]
+    return findings(store, matrix.spec, matrix.stage(None), None).boards[0]
 
 
 def test_errors_are_means_over_seeds_in_the_order_of_spec_and_network(board: Board) -> None:
@@ -115,7 +116,7 @@ def test_seeds_are_compared_where_all_were_measured(tmp_path: Path, matrix: Matr
                 finished(store, cell, Records(iterations(60), evaluations([40.0]), errors))
             if cell.optimizer == "sgd":
                 finished(store, cell, Records(iterations(9), evaluations([40.0]), measurements(0, 2)), "diverged")
-        (adam,) = comparisons(findings(store, matrix.spec, matrix.cells, None).boards[0])
+        (adam,) = comparisons(findings(store, matrix.spec, matrix.stage(None), None).boards[0])
     assert list(adam.course) == [30]
     assert adam.last["linear1", "kfac"].in_batch == pytest.approx(0.41)
     assert adam.last["linear2", "kfac"].in_batch == pytest.approx(0.5), "of the seed whose layer is alive"
@@ -127,7 +128,7 @@ def test_without_fitted_approximations_there_is_no_section(tmp_path: Path) -> No
         for cell in matrix.cells:
             errors = [fisher("linear1", 60, 0.2, 0.4, 0.1, 0.3)] if cell.optimizer == "kfac" else []
             finished(store, cell, Records(iterations(60), evaluations([40.0]), errors))
-        board = findings(store, matrix.spec, matrix.cells, None).boards[0]
+        board = findings(store, matrix.spec, matrix.stage(None), None).boards[0]
         assert comparisons(board) == []
         assert set(draw_board(board, tmp_path)) == {"loss", "time", "fisher"}
 
@@ -139,7 +140,7 @@ def test_there_is_a_panel_for_each_layer_in_batch_above_held_out(
     cell = next(cell for cell in matrix.cells if cell.optimizer == "adam")
     with open_store(f"sqlite:///{tmp_path}/panels.sqlite") as store:
         finished(store, cell, Records(iterations(60), evaluations([40.0]), measurements(0, layers)))
-        (comparison,) = comparisons(findings(store, matrix.spec, [cell], None).boards[0])
+        (comparison,) = comparisons(findings(store, matrix.spec, Stage((), [], [cell], []), None).boards[0])
     figure = small_multiples(comparison)
     figure.canvas.draw()
     shown = [axis for axis in figure.axes if axis.get_visible()]
@@ -159,7 +160,7 @@ def test_there_is_a_panel_for_each_layer_in_batch_above_held_out(
 def test_the_page_has_a_section_with_figure_and_table(store: Store, matrix: Matrix, tmp_path: Path) -> None:
     out = tmp_path / "out"
     written = write_report(
-        store, matrix.spec, matrix.cells, out, command="c", formats=["md", "csv", "json"], fingerprint=None
+        store, matrix.spec, matrix.stage(None), out, command="c", formats=["md", "csv", "json"], fingerprint=None
     )
     page = (out / "README.md").read_text()
     lines = [[c.strip() for c in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
@@ -194,7 +195,9 @@ def test_a_dead_layer_has_no_numbers(tmp_path: Path, matrix: Matrix) -> None:
     ]
     with open_store(f"sqlite:///{tmp_path}/dead.sqlite") as store:
         finished(store, cell, Records(iterations(60), evaluations([40.0]), errors))
-        write_report(store, matrix.spec, [cell], tmp_path / "d", command="c", formats=["md"], fingerprint=None)
+        write_report(
+            store, matrix.spec, Stage((), [], [cell], []), tmp_path / "d", command="c", formats=["md"], fingerprint=None
+        )
     rows = [
         [text.strip() for text in line.strip("|").split("|")]
         for line in (tmp_path / "d" / "README.md").read_text().splitlines()

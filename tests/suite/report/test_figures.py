@@ -40,7 +40,7 @@ def board_of(folder: Path, text: str = SMALL, diverged: tuple[str, ...] = ()) ->
                 finished(store, cell, Records(explosion, evaluations([40.0, math.nan]), []), "diverged")
             else:
                 finished(store, cell, Records(iterations(60), losses, kronecker))
-        return findings(store, matrix.spec, matrix.cells, None).boards[0]
+        return findings(store, matrix.spec, matrix.stage(None), None).boards[0]
 
 
 def legend(figure: Figure) -> list[str]:

@@ -64,7 +64,7 @@ def store(tmp_path: Path, matrix: Matrix) -> Iterator[Store]:
 
 @pytest.fixture
 def board(store: Store, matrix: Matrix) -> Board:
-    return findings(store, matrix.spec, matrix.cells, None).boards[0]
+    return findings(store, matrix.spec, matrix.stage(None), None).boards[0]
 
 
 def test_ranks_are_medians_over_seeds_at_the_last_measurement(board: Board) -> None:
@@ -101,7 +101,7 @@ def test_each_layer_has_two_panels_to_one_scale_and_a_line_an_optimizer(board: B
 def test_the_page_has_a_section_with_table_and_figure(store: Store, matrix: Matrix, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = {"command": "c", "formats": ["md", "csv", "json"], "fingerprint": None}
-    written = write_report(store, matrix.spec, matrix.cells, out, **arguments)  # type: ignore[arg-type]
+    written = write_report(store, matrix.spec, matrix.stage(None), out, **arguments)  # type: ignore[arg-type]
     page = (out / "README.md").read_text()
     assert page.count("### Ranks of the inverses") == 1
     assert "The largest bound of the relative error against the dense inverse, of all measurements, is 1.14." in page
@@ -135,9 +135,9 @@ def test_without_ranks_there_is_no_section(tmp_path: Path, matrix: Matrix) -> No
     with open_store(f"sqlite:///{tmp_path}/plain.sqlite") as store:
         for cell in matrix.cells:
             finished(store, cell, Records(iterations(40), evaluations([40.0]), []))
-        board = findings(store, matrix.spec, matrix.cells, None).boards[0]
+        board = findings(store, matrix.spec, matrix.stage(None), None).boards[0]
         arguments = {"command": "c", "formats": ["md", "csv", "json"], "fingerprint": None}
-        write_report(store, matrix.spec, matrix.cells, tmp_path / "out", **arguments)  # type: ignore[arg-type]
+        write_report(store, matrix.spec, matrix.stage(None), tmp_path / "out", **arguments)  # type: ignore[arg-type]
     assert ranks(board) is None
     assert "ranks" not in draw_board(board, tmp_path)
     assert "Ranks of the inverses" not in (tmp_path / "out" / "README.md").read_text()

@@ -53,7 +53,7 @@ def store(tmp_path: Path, matrix: Matrix) -> Iterator[Store]:
 
 
 def test_the_numbers_of_the_leaderboard(store: Store, matrix: Matrix) -> None:
-    found = findings(store, matrix.spec, matrix.cells, "sources")
+    found = findings(store, matrix.spec, matrix.stage(None), "sources")
     (board,) = found.boards
     assert [s.optimizer for s in board.standings] == ["kfac", "adam", "sgd", "kpsvd"]
     kfac, adam, sgd, kpsvd = board.standings
@@ -91,7 +91,7 @@ def test_phases_are_those_of_the_seed_in_the_middle_and_add_up_to_the_median(
         for cell in matrix.cells:
             if cell.optimizer == "kfac":
                 finished(store, cell, Records(iterations(60, step=steps[cell.seed]), evaluations([40.0]), []))
-        (board,) = findings(store, matrix.spec, matrix.cells, None).boards
+        (board,) = findings(store, matrix.spec, matrix.stage(None), None).boards
     kfac = board.standings[0]
     assert kfac.seconds_per_iteration == pytest.approx(expected)
     assert sum(kfac.phases.values()) == pytest.approx(expected)
@@ -102,7 +102,7 @@ def test_the_page_shows_them(store: Store, matrix: Matrix, tmp_path: Path) -> No
     written = write_report(
         store,
         matrix.spec,
-        matrix.cells,
+        matrix.stage(None),
         tmp_path / "out",
         command="kfsvd-bench run small.yaml",
         formats=["md"],
@@ -129,7 +129,13 @@ def test_the_page_shows_them(store: Store, matrix: Matrix, tmp_path: Path) -> No
 def test_the_page_of_a_store_is_the_same_to_the_last_byte(store: Store, matrix: Matrix, tmp_path: Path) -> None:
     for folder in ("one", "two"):
         write_report(
-            store, matrix.spec, matrix.cells, tmp_path / folder, command="c", formats=["md", "json"], fingerprint=None
+            store,
+            matrix.spec,
+            matrix.stage(None),
+            tmp_path / folder,
+            command="c",
+            formats=["md", "json"],
+            fingerprint=None,
         )
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
@@ -139,7 +145,7 @@ def test_a_mean_over_survivors_does_not_win(store: Store, matrix: Matrix) -> Non
     cells = {(cell.optimizer, cell.seed): cell for cell in matrix.cells}
     finished(store, cells["kfac", 0], Records(iterations(60), evaluations([40.0, 1.0]), []))
     finished(store, cells["kfac", 1], Records(iterations(5), evaluations([40.0]), []), "diverged")
-    (board,) = findings(store, matrix.spec, matrix.cells, "sources").boards
+    (board,) = findings(store, matrix.spec, matrix.stage(None), "sources").boards
     assert [s.optimizer for s in board.standings] == ["adam", "kfac", "sgd", "kpsvd"]
     assert board.standings[1].train_loss.mean == 1.0
 
@@ -151,7 +157,7 @@ def test_names_are_escaped_in_headings_as_in_rows(tmp_path: Path) -> None:
     with open_store(f"sqlite:///{tmp_path}/labels.sqlite") as store:
         records = Records(iterations(60), evaluations([40.0, 20.0]), [fisher("linear|1", 60, 0.2, 0.4, 0.1, 0.3)])
         finished(store, cell, records)
-        write_report(store, matrix.spec, matrix.cells, tmp_path, command="c", formats=["md"], fingerprint=None)
+        write_report(store, matrix.spec, matrix.stage(None), tmp_path, command="c", formats=["md"], fingerprint=None)
     cells = [[text.strip() for text in line.split(" | ")] for line in (tmp_path / "README.md").read_text().splitlines()]
     assert ["| layer", r"kfac\[damping=1\] |"] in cells
     assert [r"| linear\|1", "0.200 / 0.400 |"] in cells
@@ -162,8 +168,8 @@ def test_several_environments_or_sources_are_said(store: Store, matrix: Matrix, 
     cell = matrix.cells[-1]
     finished(store, cell, Records(iterations(60), evaluations([40.0, 20.0]), []), fingerprint="older")
     arguments = {"command": "c", "formats": ["md"]}
-    write_report(store, matrix.spec, matrix.cells, tmp_path / "one", fingerprint="sources", **arguments)  # type: ignore[arg-type]
-    write_report(store, matrix.spec, matrix.cells, tmp_path / "any", fingerprint=None, **arguments)  # type: ignore[arg-type]
+    write_report(store, matrix.spec, matrix.stage(None), tmp_path / "one", fingerprint="sources", **arguments)  # type: ignore[arg-type]
+    write_report(store, matrix.spec, matrix.stage(None), tmp_path / "any", fingerprint=None, **arguments)  # type: ignore[arg-type]
     warning = "several versions of kfsvd's sources"
     assert warning not in (tmp_path / "one" / "README.md").read_text()
     assert warning in (tmp_path / "any" / "README.md").read_text()
@@ -171,7 +177,7 @@ def test_several_environments_or_sources_are_said(store: Store, matrix: Matrix, 
 
 def test_json_has_no_nan_and_csv_no_gaps(store: Store, matrix: Matrix, tmp_path: Path) -> None:
     write_report(
-        store, matrix.spec, matrix.cells, tmp_path, command="c", formats=["csv", "json"], fingerprint="sources"
+        store, matrix.spec, matrix.stage(None), tmp_path, command="c", formats=["csv", "json"], fingerprint="sources"
     )
 
     def refuse(constant: str) -> None:
@@ -185,7 +191,7 @@ def test_json_has_no_nan_and_csv_no_gaps(store: Store, matrix: Matrix, tmp_path:
 
 
 def test_the_terminal_shows_the_same_ranking(store: Store, matrix: Matrix) -> None:
-    text = terminal_leaderboard(store, matrix.spec, matrix.cells, "sources")
+    text = terminal_leaderboard(store, matrix.spec, matrix.stage(None), "sources")
     assert "15.50 ± 0.71" in text
     assert text.index("kfac") < text.index("adam") < text.index("sgd")
 
@@ -196,8 +202,10 @@ def test_a_board_without_floor_or_adam_leaves_those_columns_out(tmp_path: Path) 
     with open_store(f"sqlite:///{tmp_path}/other.sqlite") as store:
         run = finished(store, matrix.cells[0], Records(iterations(60), evaluations([40.0, 20.0]), []))
         store._update(run, floor=None, test_floor=None)
-        shown = terminal_leaderboard(store, matrix.spec, matrix.cells, "sources")
-        write_report(store, matrix.spec, matrix.cells, tmp_path / "out", command="c", formats=["md"], fingerprint=None)
+        shown = terminal_leaderboard(store, matrix.spec, matrix.stage(None), "sources")
+        write_report(
+            store, matrix.spec, matrix.stage(None), tmp_path / "out", command="c", formats=["md"], fingerprint=None
+        )
     assert "target" not in (tmp_path / "out" / "README.md").read_text().replace("training targets", "")
     assert "floor" not in shown
     assert "Adam" not in shown
@@ -210,7 +218,7 @@ def test_costs_are_held_against_adams_at_the_same_batch_size(tmp_path: Path) -> 
         for cell in matrix.cells:
             if cell.optimizer in ("adam", "kfac") and cell.seed == 0:
                 finished(store, cell, Records(iterations(10), evaluations([40.0, 30.0]), []))
-        (board,) = findings(store, matrix.spec, matrix.cells, "sources").boards
+        (board,) = findings(store, matrix.spec, matrix.stage(None), "sources").boards
     ratios = {standing.optimizer: standing.cost_ratio for standing in board.standings if standing.results}
     assert ratios == {"adam": pytest.approx(1.0), "kfac": None}
     table = tables.times(board)
