@@ -12,18 +12,20 @@ from kfsvd import (
     NaturalGradient,
     best_relative_error,
     capture,
+    direction_efficiency,
     fisher,
     fit,
     negative_log_likelihood,
     relative_error,
 )
+from kfsvd.layers import as_matrix, trained_parameters
 from kfsvd.low_rank import LowRankInverse
 from suite.records import FisherError, InverseRank
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from torch import nn
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
     from kfsvd import Curvature, LayerSamples
@@ -67,6 +69,10 @@ def fisher_errors(
     test examples. Both are drawn anew each time from generators seeded by (seed, iteration), so that every optimizer
     of a paired comparison is measured on the same ones.
 
+    Beside the errors of the optimizer's own F̂ stands the efficiency of its direction Δ: the decrease of the quadratic
+    model with the held-out F and the optimizer's λ that it attains, of the most that is possible; for the gradient of
+    the loss over training examples, layer by layer.
+
     With `spectra` the sorted spectra of the fitted ones are compared as well, which takes far longer than all else.
     """
     measure = cell.measure
@@ -77,9 +83,11 @@ def fisher_errors(
     rows = []
     if isinstance(optimizer, NaturalGradient):
         method, samples = cell.method.method, optimizer.samples()
+        efficiencies = _efficiencies(network, optimizer, problem, held_out, iteration, cell.seed)
         for layer, approximation in optimizer.approximations().items():
             blocks = _Block(samples[layer]), held_out[layer]
-            rows.append(_row(iteration, layer, method, approximation, blocks, own=True))
+            row = _row(iteration, layer, method, approximation, blocks, own=True)
+            rows.append(row._replace(efficiency=efficiencies.get(layer, math.nan)))
     if measure.fisher_approximations:
         in_batch = sampler.blocks(problem.train, measure.fisher_examples(problem.batch_size))
         for layer, block in in_batch.items():
@@ -89,6 +97,38 @@ def fisher_errors(
                 row = _row(iteration, layer, name, approximation, blocks, own=False)
                 rows.append(row._replace(spectrum=block.spectrum_error(approximation)) if spectra else row)
     return rows
+
+
+def _efficiencies(
+    network: nn.Module,
+    optimizer: NaturalGradient,
+    problem: Problem,
+    held_out: Mapping[str, _Block],
+    iteration: int,
+    seed: int,
+) -> dict[str, float]:
+    """`direction_efficiency` of each layer's Δ as its inverse stands; NaN where a gradient or direction vanishes."""
+    generator = torch.Generator().manual_seed(1_000_003 * seed + iteration)
+    chosen = torch.randperm(len(problem.train), generator=generator)[:_CHUNK]
+    inputs, targets = problem.train.batch(chosen)
+    layers, inverses = optimizer.layers(), optimizer.inverses()
+    with _evaluating(network):
+        loss = negative_log_likelihood(problem.likelihood, network(inputs), targets).mean()
+        parts = torch.autograd.grad(loss, [p for layer in layers.values() for p in trained_parameters(layer)])
+    remaining, found = iter(parts), {}
+    for name, layer in layers.items():
+        gradient = as_matrix(layer, [next(remaining) for _ in trained_parameters(layer)])
+        if name in inverses:
+            direction = inverses[name](gradient)
+            found[name] = _efficiency(held_out[name].samples, gradient, direction, optimizer.param_groups[0]["damping"])
+    return found
+
+
+def _efficiency(samples: LayerSamples, gradient: Tensor, direction: Tensor, damping: float) -> float:
+    try:
+        return direction_efficiency({"": samples}, {"": gradient}, {"": direction}, damping)
+    except ValueError:  # a dead layer
+        return math.nan
 
 
 def inverse_ranks(optimizer: Optimizer, iteration: int) -> list[InverseRank]:

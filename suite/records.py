@@ -50,6 +50,7 @@ class FisherError(NamedTuple):
     best_in_batch: float  # the smallest error that any `rank` Kronecker terms reach in batch
     best_held_out: float  # … and held out
     spectrum: float = math.nan  # ‖σ(F) − σ(F̂)‖/‖σ(F)‖ of the sorted spectra, in batch, of fitted F̂ at the end alone
+    efficiency: float = math.nan  # share of the exact natural gradient's decrease that the own F̂'s attains, held out
 
 
 class InverseRank(NamedTuple):

@@ -214,6 +214,8 @@ class _Reading:
             return None, entries
         spaces, faults = spaces_of(outline.tuning, entries, self._mapping("overrides"), self._data.get("seeds"))
         self._faults += faults
+        for label in outline.tuning.spaces:
+            self._warn_unless(label in entries, ("tuning", "spaces", label), "optimizer", label, entries)
         for label in outline.tuning.targets:
             self._warn_unless(
                 label in outline.datasets, ("tuning", "targets", label), "data set", label, outline.datasets

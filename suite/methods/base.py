@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 class Method(Model):
     """Options of one optimizer; every option is a scalar, so that a list in a spec is always a grid."""
+
+    essential: ClassVar[tuple[str, ...]] = ("lr",)
+    """Options without whose tuning a comparison says little of the method."""
 
     method: str
     batch_size: int | None = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -25,6 +25,8 @@ Interval = Annotated[int, Field(ge=1)] | Annotated[str, AfterValidator(_schedule
 
 class Kronecker(Method):
     """A `kfsvd` natural-gradient optimizer; the options are the library's own, name for name."""
+
+    essential: ClassVar[tuple[str, ...]] = ("lr", "damping")
 
     lr: float | None = Field(
         default=None, gt=0, description="step size; if not given, 1 for quadratic_model, 1e-3 for the norms, 0.3 else"

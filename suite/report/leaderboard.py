@@ -68,6 +68,7 @@ class FisherMean(NamedTuple):
     held_out: float
     best_in_batch: float
     best_held_out: float
+    efficiency: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,7 +301,8 @@ def _fisher_mean(results: Sequence[Result]) -> FisherMean | None:
     rows = [row for row in rows if not math.isnan(row.in_batch + row.held_out)]
     if not rows:
         return None
-    means = np.array([(r.in_batch, r.held_out, r.best_in_batch, r.best_held_out) for r in rows]).mean(0)
+    names = FisherMean._fields[1:]
+    means = np.array([[getattr(row, name) for name in names] for row in rows]).mean(0)
     return FisherMean(rows[0].rank, *(float(value) for value in means))
 
 

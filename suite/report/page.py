@@ -69,13 +69,15 @@ def _board(board: Board) -> list[Block]:
         blocks += [
             Paragraph(
                 "Relative Frobenius error ‖F − F̂‖/‖F‖ of the running approximation at the last measurement, mean over "
-                "layers and seeds: on the batch that it was last fitted to, and on fresh test examples."
+                "layers and seeds: on the batch that it was last fitted to, and on fresh test examples. The efficiency "
+                "of a direction is the share that it attains of the exact natural gradient's decrease, in the "
+                "quadratic model of a layer with the Fisher block of those test examples and the optimizer's damping."
             ),
             Table(errors),
             Picture(board.dataset, "fisher", f"{board.dataset}: Fisher error over training"),
         ]
     if (by_layer := tables.fisher_by_layer(board)) is not None:
-        blocks.append(Folded("By layer (in batch / held out)", [Table(by_layer)]))
+        blocks.append(Folded("By layer (in batch / held out / efficiency)", [Table(by_layer)]))
     blocks += _ranks(board)
     for comparison in comparisons(board):
         blocks += _approximations(board, comparison)

@@ -121,26 +121,27 @@ def fisher(board: Board) -> TextTable | None:
             number(standing.fisher.best_in_batch),
             number(standing.fisher.held_out),
             number(standing.fisher.best_held_out),
+            number(standing.fisher.efficiency),
         ]
         for standing in board.standings
         if standing.fisher is not None
     ]
-    headings = ["optimizer", "terms", "in batch", "best possible", "held out", "best possible, held out"]
-    return TextTable(headings, rows) if rows else None
+    headings = ["optimizer", "terms", "in batch", "best possible", "held out", "best possible, held out", "efficiency"]
+    return TextTable(headings, rows).without_empty_columns() if rows else None
 
 
 def fisher_by_layer(board: Board) -> TextTable | None:
-    """The same by layer: "in batch / held out" of every optimizer that is shown, mean over seeds."""
-    columns: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    """The same by layer: "in batch / held out / efficiency" of every optimizer that is shown, mean over seeds."""
+    columns: dict[str, dict[str, list[tuple[float, ...]]]] = {}
     for standing in board.shown:
         for result in standing.results:
             for row in last_own_errors(result):
                 layers = columns.setdefault(standing.optimizer, {})
-                layers.setdefault(row.layer, []).append((row.in_batch, row.held_out))
+                layers.setdefault(row.layer, []).append((row.in_batch, row.held_out, row.efficiency))
     if not columns:
         return None
     names = in_order({layer for column in columns.values() for layer in column})
-    rows = [[layer, *(_pair(column.get(layer, [])) for column in columns.values())] for layer in names]
+    rows = [[layer, *(_means(column.get(layer, [])) for column in columns.values())] for layer in names]
     return TextTable(["layer", *columns], rows)
 
 
@@ -176,11 +177,12 @@ def _kept(kept: Kept) -> str:
     return "dense" if kept.dense else f"{kept.inputs:g} / {kept.outputs:g}"
 
 
-def _pair(values: list[tuple[float, float]]) -> str:
+def _means(values: list[tuple[float, ...]]) -> str:
+    """As "0.21 / 0.34 / 0.56"; what was not measured at the end is left out."""
     if not values:
         return ABSENT
-    means = (sum(column) / len(values) for column in zip(*values, strict=True))
-    return " / ".join(number(mean) for mean in means)
+    texts = [number(sum(column) / len(values)) for column in zip(*values, strict=True)]
+    return " / ".join(texts[:-1] if texts[-1] == ABSENT else texts)
 
 
 def _seeds(standing: Standing) -> str:

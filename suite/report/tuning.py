@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from suite.grids import spelled
 from suite.report.document import Heading, Paragraph, Picture, Table
 from suite.report.numbers import ABSENT, number
 from suite.report.tables import TextTable
 from suite.tuning.search import MOST_EXTENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from suite.bounds import Budget
     from suite.report.document import Block
@@ -73,21 +74,35 @@ def table(studies: Sequence[Study]) -> TextTable:
     return TextTable(headings, rows).without_empty_columns()
 
 
-def flags(studies: Sequence[Study], dataset: str) -> list[str]:
-    """What a reader of a data set's leaderboard must know of its tuning."""
-    found = []
-    for study in studies:
-        if study.dataset != dataset:
-            continue
-        if not study.complete:
-            found.append(f"The tuning of {study.optimizer} is not complete.")
-        elif study.winner is None:
-            found.append(f"Every trial of {study.optimizer} diverged.")
-        for option, end in study.unbracketed.items():
-            found.append(
-                f"{study.optimizer}: the best {option} is the {end} that was tried; a better one may lie beyond."
-            )
-    return found
+def tuning_flags(spec: Spec, studies: Sequence[Study], dataset: str) -> list[str]:
+    """What a reader of a data set's leaderboard must know of how settings came about."""
+    if spec.tuning is None:
+        return ["This specification tunes nothing: every setting is as given in it."]
+    return [
+        *_fixed(spec, spec.tuning, dataset),
+        *(text for study in studies if study.dataset == dataset for text in _shortcomings(study)),
+    ]
+
+
+def _fixed(spec: Spec, tuning: Tuning, dataset: str) -> Iterator[str]:
+    """Options that matter to a method and are not tuned, optimizers of one value together."""
+    fixed: dict[tuple[str, str], list[str]] = {}
+    for label, space in tuning.spaces.items():
+        method = spec.method(label, dataset)
+        for option in method.essential:
+            if option not in space:
+                fixed.setdefault((option, spelled(getattr(method, option))), []).append(label)
+    for (option, value), labels in fixed.items():
+        yield f"{option} of {' and '.join(labels)} is not tuned but fixed at {value} by the specification."
+
+
+def _shortcomings(study: Study) -> Iterator[str]:
+    if not study.complete:
+        yield f"The tuning of {study.optimizer} is not complete."
+    elif study.winner is None:
+        yield f"Every trial of {study.optimizer} diverged."
+    for option, end in study.unbracketed.items():
+        yield f"The {option} of {study.optimizer} is the {end} that was tried: a better one may lie beyond."
 
 
 def _protocol(tuning: Tuning, studies: Sequence[Study]) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-REVISION = "0003"
+REVISION = "0004"
 """The schema that this program reads and writes: the newest migration."""
 
 

@@ -137,6 +137,7 @@ class FisherErrorRow(Table):
     best_in_batch: Mapped[float | None]
     best_held_out: Mapped[float | None]
     spectrum: Mapped[float | None]
+    efficiency: Mapped[float | None]
 
 
 class InverseRankRow(Table):

@@ -35,16 +35,18 @@ def spaces_of(
     faults: list[Fault] = []
     spaces: dict[str, Space] = {}
     for label, options in tuning.spaces.items():
-        path = ("tuning", "spaces", label)
         if label not in entries:
-            faults.append(Fault(path, f"no optimizer is called {shown(label)}{did_you_mean(label, entries)}"))
-            continue
+            continue  # it may have been removed
         space, found = _space(tuning, entries[label], options)
         faults += found
         spaces[label] = space
         faults += _conflicts(label, entries[label], options, overrides)
     faults += [
-        Fault(("tuning", "spaces"), f"optimizer {label!r} has no space; all are tuned by the same budget, or none")
+        Fault(
+            ("tuning", "spaces"),
+            f"optimizer {label!r} has no space{did_you_mean(label, set(tuning.spaces) - set(entries))}; all are tuned, "
+            "by the same budget",
+        )
         for label in entries
         if label not in tuning.spaces
     ]

@@ -82,6 +82,31 @@ def test_the_errors_are_the_librarys_on_one_batch_and_fresh_examples(tmp_path: P
         assert row.best_held_out == pytest.approx(kfsvd.best_relative_error(outside, row.rank), rel=1e-9)
 
 
+@pytest.mark.parametrize("optimizer", ["kfac", "kpsvd"])
+def test_the_efficiency_is_that_of_the_dense_matrix(tmp_path: Path, optimizer: str) -> None:
+    run, _, errors = trained(cell_of(tmp_path, optimizer, SMALL))
+    network, problem, found = run.network.eval(), run.problem, run.optimizer
+    assert isinstance(found, kfsvd.NaturalGradient)
+    examples, labels = torch.Generator().manual_seed(1_000_003 + 60), torch.Generator().manual_seed(60)
+    inputs, _ = problem.test.batch(torch.randperm(len(problem.test), generator=examples)[:32])
+    held_out = kfsvd.capture(network, [inputs], "bernoulli", labels)
+    again = torch.Generator().manual_seed(1_000_003 + 60)
+    batch = problem.train.batch(torch.randperm(len(problem.train), generator=again)[:2048])
+    network.zero_grad()
+    kfsvd.negative_log_likelihood("bernoulli", network(batch[0]), batch[1]).mean().backward()
+    for row in (row for row in errors if row.iteration == 60):
+        layer = found.layers()[row.layer]
+        assert layer.weight.grad is not None
+        assert layer.bias is not None
+        assert layer.bias.grad is not None
+        gradient = torch.cat([layer.weight.grad, layer.bias.grad[:, None]], 1)
+        g, d = (v.mT.flatten().double() for v in (gradient, found.inverses()[row.layer](gradient)))
+        damped = held_out[row.layer].dense().double() + 1.0 * torch.eye(len(g), dtype=torch.float64)
+        expected = (g @ d) ** 2 / (d @ damped @ d) / (g @ torch.linalg.solve(damped, g))
+        assert row.efficiency == pytest.approx(float(expected), rel=1e-4)
+        assert 0 < row.efficiency < 1
+
+
 def test_the_guaranteed_order_holds_in_batch(tmp_path: Path) -> None:
     _, _, errors = trained(cell_of(tmp_path, "adam"))
     table: dict[tuple[int, str], dict[str, FisherError]] = {}

@@ -22,6 +22,8 @@ NAMES = [
     "fisher",
     "seconds",
     "seconds-grid",
+    "protocol",
+    "protocol-mistuned",
 ]
 EVERY_METHOD_OF_THE_PAPER = ["sgd", "adam", "kfac", "kpsvd", "deflation", "lanczos", "kfac_corrected"]
 

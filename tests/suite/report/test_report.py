@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,7 +41,10 @@ def store(tmp_path: Path, matrix: Matrix) -> Iterator[Store]:
                 step = 0.02 if cell.optimizer == "kfac" else 0.01
                 errors = []
                 if cell.optimizer == "kfac":
-                    errors = [fisher("linear1", 60, 0.2, 0.4, 0.1, 0.3), fisher("linear2", 60, 0.4, 0.6, 0.3, 0.5)]
+                    errors = [
+                        fisher("linear1", 60, 0.2, 0.4, 0.1, 0.3, math.nan, 0.5),
+                        fisher("linear2", 60, 0.4, 0.6, 0.3, 0.5, math.nan, 0.8),
+                    ]
                     errors += [fisher("linear1", 30, 0.9, 0.9, 0.9, 0.9)]
                 losses = evaluations([40.0, 30.0, 22.0, FINAL[name]], step=step)
                 finished(store, cell, Records(iterations(60, step=step), losses, errors))
@@ -72,7 +76,7 @@ def test_the_numbers_of_the_leaderboard(store: Store, matrix: Matrix) -> None:
     assert twenty.seconds == pytest.approx(1.2)
     assert (one.iterations, one.hits) == (None, 0)
     assert kfac.fisher is not None
-    assert kfac.fisher == pytest.approx((1, 0.3, 0.5, 0.2, 0.4)), "of the last measurement alone"
+    assert kfac.fisher == pytest.approx((1, 0.3, 0.5, 0.2, 0.4, 0.65)), "of the last measurement alone"
     assert (sgd.train_loss.n, sgd.diverged, len(sgd.results)) == (1, 1, 2)
     assert kpsvd.results == []
     assert [(gap.cell.name, gap.state) for gap in found.gaps] == [
@@ -117,7 +121,7 @@ def test_the_page_shows_them(store: Store, matrix: Matrix, tmp_path: Path) -> No
     assert ["kfac", "60", "1.20", "missed (0 of 2)", "missed (0 of 2)"] in lines
     assert ["kfac", "10.0", "4.00", "2.00", "4.00", "20.0", "2.00", "30%"] in lines
     assert lines.count(["kpsvd", *"———————"]) == 1, "nothing of what was not measured"
-    assert ["linear1", "0.200 / 0.400"] in lines
+    assert ["linear1", "0.200 / 0.400 / 0.500"] in lines
     assert any(line[:2] == ["sgd × digits × seed 1", "diverged"] for line in lines)
     assert r"ValueError: a \| pipe & \<b\>tags\</b\>" in page, "foreign text is escaped"
     assert "kfsvd-bench run small.yaml" in page

@@ -34,7 +34,7 @@ CASES = [
     (
         "kfac: {lr",
         "kfak: {lr",
-        ["no optimizer is called 'kfak'; did you mean 'kfac'?", "optimizer 'kfac' has no space"],
+        ["optimizer 'kfac' has no space; did you mean 'kfak'?"],
     ),
     ("seeds: [7, 8]", "seeds: [7, 1]", ["tuning.seeds[1]: seed 1 is a final one too"]),
     ("seeds: [7, 8]", "seeds: [7, 7]", ["tuning.seeds[1]: 7 is listed twice"]),
@@ -99,3 +99,10 @@ def test_a_data_sets_own_options_stay_under_tuning(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, TUNED.replace("seeds: [0, 1]", "seeds: [0, 1]\noverrides: {digits: {kfac: {decay: 0.5}}}"))
     method = spec.tuned("kfac", "digits", {"lr": 0.2, "damping": 3.0})
     assert {"lr": 0.2, "damping": 3.0, "decay": 0.5}.items() <= method.model_dump().items()
+
+
+def test_the_space_of_an_optimizer_that_was_removed_is_a_warning(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, TUNED.replace("  kfac: {method: kfac}\n", ""))
+    assert list(spec.optimizers) == ["adam"]
+    (warning,) = spec.warnings
+    assert "tuning.spaces.kfac: no optimizer is called 'kfac'" in warning

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from suite.report.tuning import tuning_flags
 from suite.tuning.search import MOST_EXTENSIONS, ROUND
 from tests.suite.tuning.specs import TUNED, spec_of, tuned
 
@@ -176,3 +177,19 @@ def test_two_optimizers_may_come_to_the_same_setting(tmp_path: Path) -> None:
     found = tuned(spec_of(tmp_path, text), bowl)
     assert {cell.optimizer for cell in found.finals} == {"adam", "kfac"}
     assert len({cell.key for cell in found.finals}) == 2
+
+
+def test_the_flags_say_what_is_not_tuned_and_what_is_not_bracketed(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    assert tuning_flags(spec, tuned(spec, bowl).studies, "digits") == [
+        "The lr of kfac is the largest that was tried: a better one may lie beyond.",
+        "The damping of kfac is the least that was tried: a better one may lie beyond.",
+    ]
+    fixed = TUNED.replace("damping: [0.1, 1.0]", "kl_clip: [0.1, 1.0]").replace(
+        "{method: kfac}", "{method: kfac, damping: 1e-5}"
+    )
+    spec = spec_of(tmp_path, fixed)
+    (first, *_) = tuning_flags(spec, tuned(spec, lambda cell: math.inf).studies, "digits")
+    assert first == "damping of kfac is not tuned but fixed at 1e-5 by the specification."
+    assert "Every trial of adam diverged." in tuning_flags(spec, tuned(spec, lambda cell: math.inf).studies, "digits")
+    assert "The tuning of kfac is not complete." in tuning_flags(spec, tuned(spec, lambda cell: None).studies, "digits")
