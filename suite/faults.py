@@ -94,11 +94,16 @@ def _holds(data: object, step: str | int) -> bool:
 
 
 def _owners(models: tuple[type[BaseModel], ...], step: str | int) -> tuple[type[BaseModel], ...]:
-    """The models that may hold what lies at `step` of `models`: of a field, those of its union; of a tag, its own."""
+    """The models that may hold what lies at `step` of `models`: of a field, those of its union; of a tag, its own.
+
+    A tag is a value of a model's field, such as its kind, or the model's name.
+    """
     for model in models:
         if step in model.model_fields:
             return tuple(_models(model.model_fields[step].annotation))
-    tagged = [m for m in models if any(step in get_args(f.annotation) for f in m.model_fields.values())]
+    tagged = [
+        m for m in models if m.__name__ == step or any(step in get_args(f.annotation) for f in m.model_fields.values())
+    ]
     return tuple(tagged) or models  # neither: a step inside a list or a mapping
 
 
@@ -150,6 +155,8 @@ def _wrong(details: ErrorDetails, model: type[BaseModel] | None) -> str:
     if kind == "too_short":
         least = context["min_length"]
         return "must not be empty" if least == 1 else f"must hold at least {least}, not {shown(value)}"
+    if kind == "too_long":
+        return f"must hold at most {context['max_length']}, not {context['actual_length']}"
     if kind == "value_error":
         return str(context["error"])
     message = details["msg"]

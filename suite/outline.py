@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from suite.bounds import Budget, Seed
 from suite.faults import shown
@@ -53,6 +62,61 @@ class Measure(Model):
         return max(1, round(share))
 
 
+class BestOf(Model):
+    """The lowest final training loss, mean over seeds, of the optimizers of that label or method on the data set."""
+
+    best_of: str = Field(description="an optimizer of the spec, or a method")
+
+    @property
+    def names(self) -> list[tuple[tuple[str | int, ...], str]]:
+        """The optimizers or methods that it speaks of, each with the keys that lead there."""
+        return [(("best_of",), self.best_of)]
+
+
+def _kind_of_reference(value: object) -> str:
+    if isinstance(value, (dict, BestOf)):
+        return "BestOf"
+    return "a name" if isinstance(value, str) else "a number"  # tags: never keys of a mapping, see `faults_of`
+
+
+_Loss = Annotated[float, Field(gt=0), Tag("a number")]
+_Reference = Annotated[
+    _Loss | Annotated[Literal["start", "floor"], Tag("a name")] | Annotated[BestOf, Tag("BestOf")],
+    Discriminator(_kind_of_reference),
+]
+
+
+class Between(Model):
+    """A loss between two references, of which `start` is the loss at iteration 0 and `floor` the entropy floor."""
+
+    fraction: float = Field(gt=0, le=1, description="how far: 1 is the second reference itself")
+    between: Annotated[tuple[_Reference, _Reference], Field(strict=False)] = Field(
+        description="two of: a number, start, floor, {best_of: …}"
+    )
+
+    @property
+    def names(self) -> list[tuple[tuple[str | int, ...], str]]:
+        """The same of its references."""
+        return [
+            (("between", place, *path), name)
+            for place, reference in enumerate(self.between)
+            if isinstance(reference, BestOf)
+            for path, name in reference.names
+        ]
+
+
+def _kind_of_target(value: object) -> str:
+    if isinstance(value, (Between, BestOf)):
+        return type(value).__name__
+    if isinstance(value, dict):
+        return "Between" if {"fraction", "between"} & value.keys() else "BestOf"
+    return "a number"
+
+
+Target = float | BestOf | Between
+"""An evaluation training loss to reach, in nats per example, or how it follows from what is measured."""
+
+
 class Exclusion(Model):
     """Cells to leave out: those that match every key that is given."""
 
@@ -98,7 +162,10 @@ def _as_list(value: object) -> object:
 
 
 _Label = Annotated[str, AfterValidator(_label)]
-_Targets = Annotated[list[Annotated[float, Field(gt=0)]], BeforeValidator(_as_list), Field(min_length=1)]
+_Target = Annotated[
+    _Loss | Annotated[BestOf, Tag("BestOf")] | Annotated[Between, Tag("Between")], Discriminator(_kind_of_target)
+]
+_Targets = Annotated[list[_Target], BeforeValidator(_as_list), Field(min_length=1)]
 
 
 class Defaults(Model):

@@ -18,7 +18,7 @@ from suite.faults import Fault, KeyPath, SpecError, faults_of, shown
 from suite.grids import axes, base_label, combinations, same_label, size
 from suite.hints import did_you_mean
 from suite.methods import METHODS, Method
-from suite.outline import Exclusion, Measure, Outline
+from suite.outline import Exclusion, Measure, Outline, Target
 from suite.problems import DATASETS, NETWORKS, ProblemSpec
 from suite.tuning.reading import faults_of_values, first_values, spaces_of
 from suite.tuning.spec import Tuning
@@ -46,7 +46,7 @@ class Spec:
     seeds: tuple[int, ...]
     budget: Budget
     measure: Measure
-    targets: dict[str, tuple[float, ...]]  # data set → evaluation training losses to reach, nats per example
+    targets: dict[str, tuple[Target, ...]]  # data set → evaluation training losses to reach, nats per example
     tuning: Tuning | None
     exclude: tuple[Exclusion, ...]
     warnings: list[str]
@@ -308,8 +308,14 @@ class _Reading:
         """Warn of names in targets and exclude that nothing bears: entries may have been removed."""
         datasets = outline.datasets
         bases = dict.fromkeys([*map(base_label, optimizers), *optimizers])
-        for label in outline.targets:
+        references = dict.fromkeys([*bases, *(method.method for method in optimizers.values())])
+        for label, targets in outline.targets.items():
             self._warn_unless(label in datasets, ("targets", label), "data set", label, datasets)
+            several = isinstance(self._mapping("targets")[label], list)
+            for index, target in enumerate(targets):
+                for step, reference in [] if isinstance(target, float) else target.names:
+                    where: KeyPath = ("targets", label, *((index,) if several else ()), *step)
+                    self._warn_unless(reference in references, where, "optimizer or method", reference, references)
         for index, entry in enumerate(outline.exclude):
             path = ("exclude", index)
             for key, what, name, names in (

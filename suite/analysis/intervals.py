@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -85,6 +86,7 @@ def proportion_interval(successes: float, n: int, level: float = LEVEL) -> Inter
     return Interval(low, high)
 
 
+@cache
 def t_quantile(probability: float, degrees: int) -> float:
     """The quantile of Student's t above its median, `probability` in [.5, 1), from the closed form of P(|T| ≤ t).
 

@@ -29,22 +29,13 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else math.nan, len(array))
 
 
-class Reached(NamedTuple):
-    """When a target was reached."""
-
-    iteration: int
-    seconds: float  # of the training clock
-
-
-def first_reached(
-    iteration: NDArray[np.float64], seconds: NDArray[np.float64], loss: NDArray[np.float64], target: float
-) -> Reached | None:
-    """The first evaluation whose loss is at or below the target; None is a miss.
+def first_reached(loss: NDArray[np.float64], target: float) -> int | None:
+    """The place of the first evaluation whose loss is at or below the target; None is a miss.
 
     Targets are held against the evaluation loss, never against a batch's: one lucky batch reaches nothing.
     """
     hits = np.flatnonzero(loss <= target)  # NaN compares false
-    return Reached(int(iteration[hits[0]]), float(seconds[hits[0]])) if len(hits) else None
+    return int(hits[0]) if len(hits) else None
 
 
 def median_with_misses(values: Sequence[float | None]) -> float | None:

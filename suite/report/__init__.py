@@ -52,7 +52,7 @@ def write_report(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if "md" in formats:
-            from suite.report.figures import draw_board, draw_tuning
+            from suite.report.figures import draw_board, draw_tuning, draw_whole
 
             figures = {
                 (board.dataset, name): file
@@ -60,6 +60,7 @@ def write_report(
                 for name, file in draw_board(board, folder).items()
             }
             figures |= {(dataset, "tuning"): file for dataset, file in draw_tuning(found, folder).items()}
+            figures |= {("", name): file for name, file in draw_whole(found, folder).items()}
             readme = folder / "README.md"
             readme.write_text(render(page(found, command), figures))
             written += [readme, *figures.values()]

@@ -54,9 +54,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of a data set, by the name that it is drawn under."""
+    """A figure by the name that it is drawn under."""
 
-    dataset: str
+    dataset: str  # "" for one of the whole report
     name: str
     text: str  # what it shows, in words
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from suite.analysis.curves import band
 from suite.report.comparison import comparisons
@@ -16,6 +17,7 @@ from suite.report.numbers import duration, file_name, number
 from suite.report.palette import PHASE_COLOURS, colour, lines
 from suite.report.ranks import ranks
 from suite.report.scales import plain_decades
+from suite.report.targets import CLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from suite.report.leaderboard import Board, Findings, Result, Standing
     from suite.report.palette import Line
+    from suite.report.statistics import ProfileChart
 
     Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -79,6 +82,44 @@ def draw_tuning(findings: Findings, folder: Path) -> dict[str, Path]:
                 figure = landscape(studies, floors.get(dataset) or 0.0)
                 figure.savefig(files[dataset], metadata={"Software": None})
     return files
+
+
+def draw_whole(findings: Findings, folder: Path) -> dict[str, Path]:
+    """The figures of a report as a whole: name → file."""
+    if findings.profile is None:
+        return {}
+    file = folder / "profile.png"
+    with mpl.rc_context(_STYLE):
+        _profile(findings.profile, findings).savefig(file, metadata={"Software": None})
+    return {"profile": file}
+
+
+def _profile(chart: ProfileChart, findings: Findings) -> Figure:
+    """The share of problems solved within a factor of the fastest, by iterations, seconds and CPU seconds."""
+    figure = Figure(figsize=(10.5, 4.1), layout="constrained")
+    axes = list(figure.subplots(1, len(chart.by_clock), sharey=True))
+    found = {s.optimizer: s for board in findings.boards for s in board.standings}
+    styles = lines(found[optimizer] for optimizer in chart.optimizers)
+    for axis, (clock, profiles) in zip(axes, chart.by_clock.items(), strict=True):
+        for i, optimizer in enumerate(chart.optimizers):
+            style = styles[optimizer]
+            axis.step(
+                profiles.factors, profiles.shares[i], where="post", label=optimizer, linewidth=1.8, **style._asdict()
+            )
+            if np.isfinite(profiles.low[i]).all():
+                axis.fill_between(
+                    profiles.factors, profiles.low[i], profiles.high[i], step="post", color=style.color, alpha=0.12
+                )
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_xlabel(f"factor of the fastest, {CLOCKS[clock]}")
+    axes[0].set_ylim(-0.02, 1.02)
+    axes[0].set_ylabel("share of problems solved")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=max(1, min(len(labels), 8)))
+    return figure
 
 
 def _loss(board: Board) -> Figure:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from suite.analysis.summary import Spread, first_reached, median_with_misses, spread
+from suite.analysis.intervals import UNKNOWN, Interval, t_interval
+from suite.analysis.summary import Spread, spread
 from suite.records import PHASES
+from suite.report.statistics import profile_chart, tied_ranks
+from suite.report.targets import Resolved, TargetTime, resolve, target_times
 from suite.store import queries
 
 if TYPE_CHECKING:
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 
     from suite.matrix import Cell
     from suite.records import FisherError, InverseRank
+    from suite.report.statistics import ProfileChart
     from suite.spec import Spec
     from suite.stage import Stage
     from suite.store import EnvironmentRow, RunRow, Store
@@ -50,16 +55,6 @@ class Result:
         return [row for row in self.fisher_errors if not row.own]
 
 
-class TargetTime(NamedTuple):
-    """How soon the seeds of an optimizer reach a target."""
-
-    target: float
-    iterations: float | None  # median over seeds; None: a miss
-    seconds: float | None
-    hits: int
-    of: int
-
-
 class FisherMean(NamedTuple):
     """Errors of the optimizer's own approximation at the last measurement, their mean over layers and seeds."""
 
@@ -85,9 +80,11 @@ class Standing:
     best_train_loss: float  # the lowest evaluation of any seed
     seconds_per_iteration: float  # training clock, median over seeds
     cost_ratio: float | None  # of seconds_per_iteration to Adam's at the same batch size
-    targets: list[TargetTime]
     fisher: FisherMean | None
     phases: dict[str, float]  # the same by phase: they add up to it
+    interval: Interval = UNKNOWN  # of train_loss.mean, over seeds
+    targets: tuple[TargetTime, ...] = ()  # for each target of the board
+    rank: int | None = None  # shared where no difference is shown; None without a result
 
     @property
     def refreshes(self) -> float:
@@ -103,7 +100,7 @@ class Standing:
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """The leaderboard of one data set, best first.
+    """The leaderboard of one data set, by rank and within a rank by the mean loss.
 
     An optimizer with a diverged seed stands below all without: a mean over the survivors alone is no result of
     its own. Optimizers without a result are last.
@@ -117,6 +114,7 @@ class Board:
     test_floor: float | None
     parameters: int
     standings: list[Standing]
+    targets: list[Resolved]
 
     @property
     def shown(self) -> list[Standing]:
@@ -154,6 +152,11 @@ class Findings:
     contended: int
     reference: Spread  # seconds of the reference workload, over runs
     ended: str | None  # date of the last run
+
+    @cached_property
+    def profile(self) -> ProfileChart | None:
+        """Performance profiles over all boards."""
+        return profile_chart(self.boards)
 
 
 def findings(store: Store, spec: Spec, stage: Stage, fingerprint: str | None) -> Findings:
@@ -223,13 +226,18 @@ def _board(spec: Spec, dataset: str, cells: Sequence[Cell], results: Sequence[Re
             optimizer,
             [cell for cell in cells if cell.dataset == dataset and cell.optimizer == optimizer],
             [result for result in mine if result.cell.optimizer == optimizer],
-            spec.targets.get(dataset, ()),
             adam,
         )
         for optimizer in dict.fromkeys(cell.optimizer for cell in cells if cell.dataset == dataset)
     ]
-    standings.sort(key=lambda s: (math.isnan(s.train_loss.mean), s.diverged > 0, s.train_loss.mean))
     described = next((result.run for result in mine if result.run.pixels is not None), mine[0].run)
+    targets = [resolve(target, standings, described.floor) for target in spec.targets.get(dataset, ())]
+    times = [target_times(standings, target) for target in targets]
+    standings = [
+        replace(standing, rank=rank, targets=tuple(each[place] for each in times))
+        for place, (standing, rank) in enumerate(zip(standings, tied_ranks(standings), strict=True))
+    ]
+    standings.sort(key=lambda s: (s.rank is None, s.rank or 0, s.train_loss.mean))
     return Board(
         dataset=dataset,
         problem=described.problem or dataset,
@@ -239,6 +247,7 @@ def _board(spec: Spec, dataset: str, cells: Sequence[Cell], results: Sequence[Re
         test_floor=described.test_floor,
         parameters=described.parameters or 0,
         standings=standings,
+        targets=targets,
     )
 
 
@@ -246,11 +255,11 @@ def _standing(
     optimizer: str,
     cells: Sequence[Cell],
     results: list[Result],
-    targets: Sequence[float],
     adam: Mapping[int, float],
 ) -> Standing:
     finite = [r for r in results if r.run.status == "done" and len(r.evaluations.train_loss)]
     each = _seconds_per_iteration(results)
+    ends = [float(r.evaluations.train_loss[-1]) for r in finite]
     lowest = [np.nanmin(r.evaluations.train_loss) for r in results if np.isfinite(r.evaluations.train_loss).any()]
     return Standing(
         optimizer=optimizer,
@@ -258,14 +267,14 @@ def _standing(
         batch_size=cells[0].batch_size,
         results=results,
         cells=len(cells),
-        train_loss=spread([float(r.evaluations.train_loss[-1]) for r in finite]),
+        train_loss=spread(ends),
         test_loss=spread([float(r.evaluations.test_loss[-1]) for r in finite]),
         best_train_loss=float(min(lowest)) if lowest else math.nan,
         seconds_per_iteration=each,
         cost_ratio=each / adam[cells[0].batch_size] if cells[0].batch_size in adam else None,
-        targets=[_target_time(results, target) for target in targets],
         fisher=_fisher_mean(results),
         phases=_phases(results),
+        interval=t_interval(ends),
     )
 
 
@@ -281,19 +290,6 @@ def _phases(results: Sequence[Result]) -> dict[str, float]:
     middle = courses[(len(courses) - 1) // 2 : len(courses) // 2 + 1]
     each = {phase: [course.phases[phase] / course.iterations for course in middle] for phase in PHASES}
     return {phase: float(np.mean(values)) if values else math.nan for phase, values in each.items()}
-
-
-def _target_time(results: Sequence[Result], target: float) -> TargetTime:
-    reached = [
-        first_reached(r.evaluations.iteration, r.evaluations.seconds, r.evaluations.train_loss, target) for r in results
-    ]
-    return TargetTime(
-        target,
-        median_with_misses([None if hit is None else hit.iteration for hit in reached]),
-        median_with_misses([None if hit is None else hit.seconds for hit in reached]),
-        sum(hit is not None for hit in reached),
-        len(reached),
-    )
 
 
 def _fisher_mean(results: Sequence[Result]) -> FisherMean | None:

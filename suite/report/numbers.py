@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from suite.analysis.intervals import Estimate, Interval
     from suite.analysis.summary import Spread
 
 ABSENT = "—"
@@ -36,8 +37,31 @@ def with_sd(spread: Spread, scale: float = 1.0, shift: float = 0.0) -> str:
         return ABSENT
     if not sd > 1e-6 * abs(mean):  # NaN of a single seed too
         return number(mean, 4)
-    places = max(0, 1 - math.floor(math.log10(sd)))
+    places = _places(sd)
     return f"{mean:,.{places}f} ± {sd:,.{places}f}"
+
+
+def interval(given: Interval, digits: int | None = None) -> str:
+    """An interval as [low, high], to the second digit of its half width, or of each end to so many digits."""
+    if not given.known:
+        return ABSENT
+    if digits is not None:
+        return f"[{number(given.low, digits)}, {number(given.high, digits)}]"
+    low, high = (f"{end:,.{_places((given.high - given.low) / 2)}f}" for end in given)
+    return f"[{low}, {high}]"
+
+
+def with_interval(estimate: Estimate) -> str:
+    """A number and its interval, both to the second digit of the interval's half width; alone where there is none."""
+    if not estimate.interval.known:
+        return number(estimate.value)
+    low, high = estimate.interval
+    return f"{estimate.value:,.{_places((high - low) / 2)}f} {interval(estimate.interval)}"
+
+
+def _places(width: float) -> int:
+    """Decimals that show the second digit of a width."""
+    return max(0, 1 - math.floor(math.log10(width)))
 
 
 def duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from suite.report import tables
+from suite.report import evidence, tables
 from suite.report.comparison import comparisons
 from suite.report.document import Code, Folded, Heading, Paragraph, Picture, Table
 from suite.report.numbers import number
@@ -29,17 +29,19 @@ def page(findings: Findings, command: str) -> list[Block]:
         Paragraph(
             "Losses are negative log-likelihoods in nats per example, summed over outputs; for a Gaussian, half the "
             "squared error. Training and test loss are those at the end of training, mean ± standard deviation over "
-            "seeds; the best training loss is the lowest evaluation of any seed. An optimizer with a diverged seed "
-            "stands below all without, its mean over the seeds that are left."
+            "seeds; the best training loss is the lowest evaluation of any seed. The 95 % interval is that of the mean "
+            "(Student's t over seeds). A rank is 1 + the number of optimizers shown to be better: those whose paired "
+            "difference at equal seeds has an interval that excludes 0, and those better than them. An optimizer with "
+            "a diverged seed stands below all without, its mean over the seeds that are left."
         ),
     ]
     for board in findings.boards:
-        blocks += _board(board)
-    blocks += tuning_blocks(spec, findings.studies)
+        blocks += _board(findings, board)
+    blocks += [*evidence.whole(findings), *tuning_blocks(spec, findings.studies)]
     return [*blocks, *_failures(findings), *_provenance(findings, command)]
 
 
-def _board(board: Board) -> list[Block]:
+def _board(findings: Findings, board: Board) -> list[Block]:
     floor = (
         ""
         if board.floor is None
@@ -51,13 +53,15 @@ def _board(board: Board) -> list[Block]:
             f"Data: {board.problem}; {board.pixels:,} outputs, likelihood {board.likelihood}, "
             f"{board.parameters:,} parameters{floor}."
         ),
+        *evidence.care(findings, board),
         Table(tables.ranking(board), lead=True),
+        *evidence.differences(board),
         Picture(board.dataset, "loss", f"{board.dataset}: training loss per iteration and per second"),
         Paragraph(
             "Lines are medians over seeds of the evaluated training loss, bands their range, as far as all seeds go"
             + ("; × is where a run diverged." if any(standing.diverged for standing in board.standings) else ".")
         ),
-        *_targets(board),
+        *evidence.times_to_targets(board),
         Paragraph(
             "Milliseconds of an iteration of the seed whose total is the median (of an even number, the mean of the "
             "two in the middle). Refreshes are the share of curvature and inversion."
@@ -82,13 +86,6 @@ def _board(board: Board) -> list[Block]:
     for comparison in comparisons(board):
         blocks += _approximations(board, comparison)
     return blocks
-
-
-def _targets(board: Board) -> list[Block]:
-    if not board.standings[0].targets:
-        return []
-    text = "Medians over seeds; a target is reached at the first evaluation at or below it, and a miss stays a miss."
-    return [Table(tables.targets(board)), Paragraph(text)]
 
 
 def _ranks(board: Board) -> list[Block]:

@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from suite.records import PHASES
 from suite.report.leaderboard import last_own_errors
-from suite.report.numbers import ABSENT, duration, in_order, number, with_sd
+from suite.report.numbers import ABSENT, duration, in_order, interval, number, with_interval, with_sd
+from suite.report.targets import CLOCKS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from suite.analysis.intervals import Estimate
+    from suite.analysis.speedup import Speedup
     from suite.records import FisherError
     from suite.report.comparison import Comparison
-    from suite.report.leaderboard import Board, Standing, TargetTime
+    from suite.report.leaderboard import Board, Standing
     from suite.report.ranks import Kept, Ranks
+    from suite.report.statistics import Faster, Overall, Versus
+    from suite.report.targets import TargetTime
 
 
 class TextTable(NamedTuple):
@@ -29,56 +36,117 @@ class TextTable(NamedTuple):
 
 
 def ranking(board: Board) -> TextTable:
-    """Final losses: training (mean ± s.d. over seeds), above the floor, per pixel, test, and the best of any seed."""
+    """Final losses: training (mean ± s.d. over seeds) and that mean's interval, above the floor, per pixel, test, best.
+
+    A rank is shared where no difference is shown.
+    """
     headings = [
         "",
         "optimizer",
         "training loss",
+        "95 % interval",
         "above floor",
         "per pixel",
         "test loss",
         "best training loss",
         "seeds",
     ]
-    rows = []
-    for place, standing in enumerate(board.standings, start=1):
-        ranked = standing.train_loss.n > 0
-        rows.append(
-            [
-                str(place) if ranked else ABSENT,
-                standing.optimizer,
-                with_sd(standing.train_loss),
-                with_sd(standing.train_loss, shift=board.floor) if board.floor is not None else ABSENT,
-                number(standing.train_loss.mean / board.pixels, 4),
-                with_sd(standing.test_loss),
-                number(standing.best_train_loss, 4),
-                _seeds(standing),
-            ]
-        )
+    rows = [
+        [
+            ABSENT if standing.rank is None else str(standing.rank),
+            standing.optimizer,
+            with_sd(standing.train_loss),
+            interval(standing.interval),
+            with_sd(standing.train_loss, shift=board.floor) if board.floor is not None else ABSENT,
+            number(standing.train_loss.mean / board.pixels, 4),
+            with_sd(standing.test_loss),
+            number(standing.best_train_loss, 4),
+            _seeds(standing),
+        ]
+        for standing in board.standings
+    ]
     return TextTable(headings, rows).without_empty_columns()
 
 
 def cost(board: Board) -> TextTable:
-    """Seconds an iteration, their ratio to Adam's, and how soon the targets are reached: for a narrow screen."""
-    reached = targets(board)
+    """Seconds an iteration, their ratio to Adam's, and the median times to the targets: for a narrow screen."""
+    headings = ["optimizer", "time / iteration", "÷ Adam"]
+    for target in board.targets:
+        headings += [f"iterations to {target.name}", f"seconds to {target.name}"]
     rows = [
-        [standing.optimizer, duration(standing.seconds_per_iteration), number(standing.cost_ratio), *row[1:]]
-        for standing, row in zip(board.standings, reached.rows, strict=True)
-    ]
-    headings = ["optimizer", "time / iteration", "÷ Adam", *reached.headings[1:]]
-    return TextTable(headings, rows).without_empty_columns()
-
-
-def targets(board: Board) -> TextTable:
-    """How soon the targets are reached, in iterations and in seconds."""
-    headings = ["optimizer"]
-    for time in board.standings[0].targets:
-        headings += [f"iterations to {time.target:g}", f"seconds to {time.target:g}"]
-    rows = [
-        [standing.optimizer, *(text for time in standing.targets for text in _target(time))]
+        [
+            standing.optimizer,
+            duration(standing.seconds_per_iteration),
+            number(standing.cost_ratio),
+            *(
+                text
+                for time in standing.targets
+                for text in (_median(time, time.iterations, whole=True), _median(time, time.seconds))
+            ),
+        ]
         for standing in board.standings
     ]
     return TextTable(headings, rows).without_empty_columns()
+
+
+def targets(board: Board, place: int) -> TextTable:
+    """How soon the target at `place` is reached: medians, and restricted means, in iterations, seconds, CPU seconds."""
+    headings = ["optimizer", "reached"]
+    headings += [text for clock in CLOCKS.values() for text in (clock, f"mean {clock}")]
+    rows = [
+        [
+            standing.optimizer,
+            f"{time.hits} of {time.of}" if time.of else ABSENT,
+            _reached(time.iterations, time.of, whole=True),
+            ABSENT if math.isnan(time.mean_iterations) else f"{time.mean_iterations:,.0f}",
+            _reached(time.seconds, time.of),
+            number(time.mean_seconds),
+            _reached(time.cpu_seconds, time.of),
+            number(time.mean_cpu_seconds),
+        ]
+        for standing in board.standings
+        for time in [standing.targets[place]]
+    ]
+    return TextTable(headings, rows).without_empty_columns()
+
+
+def differences(found: Sequence[Versus]) -> TextTable:
+    """Differences of final training losses at equal seeds, and the probability to end lower."""
+    rows = [
+        [row.optimizer, row.baseline, with_interval(row.difference), _probability(row.beats), str(row.beats.n)]
+        for row in found
+    ]
+    return TextTable(["optimizer", "against", "difference", "ends lower", "pairs"], rows)
+
+
+def speedups(found: Sequence[Faster]) -> TextTable:
+    """Ratios of times to a target at equal seeds."""
+    rows = [
+        [
+            row.optimizer,
+            row.baseline,
+            *(_speedup(each) for each in row.speedups.values()),
+            f"{row.speedups['iteration'].pairs} of {row.speedups['iteration'].of}",
+        ]
+        for row in found
+    ]
+    return TextTable(["optimizer", "against", *CLOCKS.values(), "pairs"], rows)
+
+
+def overall(found: Sequence[Overall]) -> TextTable:
+    """Mean ranks over data sets, and the probability to end lower than each baseline."""
+    baselines = dict.fromkeys(other for row in found for other in row.beats)
+    rows = [
+        [
+            row.optimizer,
+            f"{row.rank.value:.2f} {interval(row.rank.interval)}"
+            if row.rank.interval.known
+            else f"{row.rank.value:.2f}",
+            *(_probability(row.beats[other]) if other in row.beats else ABSENT for other in baselines),
+        ]
+        for row in found
+    ]
+    return TextTable(["optimizer", "mean rank", *(f"lower than {other}" for other in baselines)], rows)
 
 
 def times(board: Board) -> TextTable:
@@ -190,10 +258,30 @@ def _seeds(standing: Standing) -> str:
     return f"{text}, {standing.diverged} diverged" if standing.diverged else text
 
 
-def _target(time: TargetTime) -> tuple[str, str]:
-    if time.of == 0:
-        return ABSENT, ABSENT
-    hits = "" if time.hits == time.of else f" ({time.hits} of {time.of})"
-    if time.iterations is None or time.seconds is None:
-        return f"missed{hits}", f"missed{hits}"
-    return f"{time.iterations:,.0f}{hits}", f"{number(time.seconds)}{hits}"
+def _median(time: TargetTime, median: float | None, *, whole: bool = False) -> str:
+    """A median with the number of its hits, where that is not all."""
+    return _reached(median, time.of, whole=whole) + (f" ({time.hits} of {time.of})" if time.hits < time.of else "")
+
+
+def _reached(median: float | None, of: int, *, whole: bool = False) -> str:
+    if of == 0:
+        return ABSENT
+    if median is None:
+        return "missed"
+    return f"{median:,.0f}" if whole else number(median)
+
+
+def _probability(estimate: Estimate) -> str:
+    if not estimate.n:
+        return ABSENT
+    text = f"{estimate.value:.2f}"
+    low, high = estimate.interval
+    return f"{text} [{low:.2f}, {high:.2f}]" if estimate.interval.known else text
+
+
+def _speedup(found: Speedup) -> str:
+    if math.isnan(found.ratio):
+        return ABSENT
+    bound = {"at least": "≥ ", "at most": "≤ "}.get(found.kind, "") if math.isfinite(found.ratio) else ""
+    text = f"{bound}{number(found.ratio)}"
+    return f"{text} {interval(found.interval, 3)}" if found.interval.known else text

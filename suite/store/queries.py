@@ -27,6 +27,7 @@ class Evaluations:
 
     iteration: NDArray[np.float64]
     seconds: NDArray[np.float64]
+    cpu_seconds: NDArray[np.float64]
     train_loss: NDArray[np.float64]
     test_loss: NDArray[np.float64]
 
@@ -47,9 +48,9 @@ class Course:
 def evaluations(store: Store, run: int) -> Evaluations:
     """The evaluations of a run."""
     table = EvaluationRow.__table__
-    columns = [table.c[name] for name in ("iteration", "seconds", "train_loss", "test_loss")]
+    columns = [table.c[name] for name in ("iteration", "seconds", "cpu_seconds", "train_loss", "test_loss")]
     rows = store.session.execute(sa.select(*columns).where(table.c.run_id == run).order_by(table.c.iteration))
-    return Evaluations(*_columns(rows.all(), 4))
+    return Evaluations(*_columns(rows.all(), len(columns)))
 
 
 def course(store: Store, run: int, bins: int = 200) -> Course:

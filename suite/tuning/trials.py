@@ -108,8 +108,6 @@ def _score(rules: TuningOutline, target: float | None, outcome: Outcome) -> floa
         return math.inf
     if rules.rule == "final_loss" or target is None:
         return _final_loss(outcome)
-    hit = first_reached(outcome.iteration, outcome.seconds, outcome.train_loss, target)
     clock = outcome.seconds if rules.rule == "seconds_to_target" else outcome.iteration
-    if hit is None:
-        return float(clock[-1]) * _final_loss(outcome) / target
-    return hit.seconds if rules.rule == "seconds_to_target" else float(hit.iteration)
+    place = first_reached(outcome.train_loss, target)
+    return float(clock[-1]) * _final_loss(outcome) / target if place is None else float(clock[place])

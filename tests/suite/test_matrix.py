@@ -136,6 +136,7 @@ def test_a_cell_survives_the_way_to_a_worker() -> None:
         ("{iterations: 5}", "{iterations: 5, diverged_above: 10.0}"),
         ("{iterations: 5}", "{iterations: 5}\nmeasure: {loss_every: 50}"),
         ("{iterations: 5}", "{iterations: 5}\ntargets: {digits: 3}"),
+        ("{iterations: 5}", "{iterations: 5}\ntargets: {digits: {best_of: sgd}}"),
         ("    likelihood: bernoulli\n    batch_size: 32\n", "    batch_size: 32\n    likelihood: bernoulli\n"),
     ],
 )

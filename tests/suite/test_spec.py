@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from suite.errors import ExitCode
 from suite.faults import SpecError
 from suite.methods.first_order import SGD
-from suite.outline import Approximation, Measure
+from suite.outline import Approximation, BestOf, Between, Measure
 from suite.spec import Exclusion, Spec, base_label, load_spec, same_label
 from tests.suite.specs import SMALL, changed, faults, loaded
 
@@ -89,6 +89,28 @@ def test_overrides_replace_options_on_one_data_set() -> None:
 def test_a_target_is_a_number_or_a_list() -> None:
     assert loaded(SMALL + "targets: {digits: 12}\n").targets == {"digits": (12.0,)}
     assert loaded(SMALL + "targets: {digits: [12, 10.5]}\n").targets == {"digits": (12.0, 10.5)}
+
+
+def test_a_target_may_follow_from_what_is_measured() -> None:
+    spec = loaded(SMALL + "targets: {digits: [12, {best_of: sgd}, {fraction: 0.9, between: [start, {best_of: kfac}]}]}")
+    number, best, part = spec.targets["digits"]
+    assert (number, best) == (12.0, BestOf(best_of="sgd"))
+    assert part == Between(fraction=0.9, between=("start", BestOf(best_of="kfac")))
+    assert spec.warnings == [
+        "spec.yaml:14: targets.digits[2].between[1].best_of: no optimizer or method is called 'kfac'"
+        "; choose from sgd, kpsvd"
+    ]
+
+
+def test_a_target_names_a_label_a_grid_or_a_method() -> None:
+    text = changed("  sgd:", "  plain:").replace("kpsvd, lr: 0.1", "kpsvd, lr: [0.1, 1]")
+    for name in ("plain", "sgd", "kpsvd", "kpsvd[lr=0.1]"):
+        assert loaded(text + f"targets: {{digits: {{best_of: '{name}'}}}}\n").warnings == []
+    (warning,) = loaded(text + "targets: {digits: {best_of: plan}}\n").warnings
+    assert (
+        warning
+        == "spec.yaml:14: targets.digits.best_of: no optimizer or method is called 'plan'; did you mean 'plain'?"
+    )
 
 
 def test_approximations_to_measure_are_named_in_any_order() -> None:
@@ -285,6 +307,38 @@ def test_what_is_wrong_is_said_with_its_place(old: str, new: str, expected: list
         ("targets: {digits: [1, 0]}", ["targets.digits[1]: must be greater than 0, not 0"]),
         ("targets: {digits: []}", ["targets.digits: must not be empty"]),
         ("targets: {digits: }", ["targets.digits: must be a list, not null"]),
+        ("targets: {digits: [x]}", ["targets.digits[0]: must be a number, not 'x'"]),
+        ("targets: {digits: {best_of: 3}}", ["targets.digits.best_of: must be text, not 3"]),
+        (
+            "targets: {digits: [3, {best: sgd}]}",
+            [
+                "targets.digits[1].best_of: is missing",
+                "targets.digits[1].best: unknown key; did you mean 'best_of'?",
+            ],
+        ),
+        (
+            "targets: {digits: [{fraction: 2, betwen: [start, floor]}]}",
+            [
+                "targets.digits[0].between: is missing",
+                "targets.digits[0].fraction: must be at most 1, not 2",
+                "targets.digits[0].betwen: unknown key; did you mean 'between'?",
+            ],
+        ),
+        (
+            "targets: {digits: [{fraction: .5, between: [strat, {best_off: sgd}]}]}",
+            [
+                "targets.digits[0].between[0]: unknown value 'strat'; did you mean 'start'?",
+                "targets.digits[0].between[1].best_of: is missing",
+                "targets.digits[0].between[1].best_off: unknown key; did you mean 'best_of'?",
+            ],
+        ),
+        (
+            "targets: {digits: [{fraction: .5, between: [start]}, {fraction: .5, between: [1, 2, floor]}]}",
+            [
+                "targets.digits[0].between[1]: is missing",
+                "targets.digits[1].between: must hold at most 2, not 3",
+            ],
+        ),
         (
             "defaults: {optimizers: {momentm: 1}}",
             ["defaults.optimizers.momentm: unknown option; did you mean 'momentum'?"],

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from suite.analysis.paired import difference, pairs, probability_lower, wins
+from suite.analysis.paired import difference, pairs, probability_lower, probability_over_groups, wins
 
 A = {0: 15.0, 1: 16.0, 2: 15.5, 7: 99.0}
 B = {2: 17.5, 0: 17.0, 1: 19.0, 5: 1.0}
@@ -70,3 +70,23 @@ def test_coverage_of_paired_differences_where_seeds_matter_more_than_methods() -
         low, high = difference(a, b).interval
         hits += low <= 0.5 <= high
     assert hits / 2000 == pytest.approx(0.95, abs=0.015)
+
+
+def test_probabilities_over_groups_by_hand() -> None:
+    found = probability_over_groups([np.array([1, 0, 0]), np.array([1, 1, 0.5]), np.array([1.0])])
+    assert (found.value, found.n) == (pytest.approx((1 / 3 + 5 / 6 + 1) / 3), 3)
+    theirs = stats.binomtest(2, 3).proportion_ci(0.95, "exact"), stats.binomtest(3, 3).proportion_ci(0.95, "exact")
+    assert found.interval == pytest.approx((theirs[0].low, theirs[1].high))
+    assert not probability_over_groups([np.array([1.0, 1.0])]).interval.known
+    assert math.isnan(probability_over_groups([]).value)
+
+
+@pytest.mark.parametrize(("groups", "shape"), [(2, (9, 0.5)), (3, (4, 1)), (8, (0.5, 0.5))])
+def test_probabilities_over_groups_are_covered_at_least(groups: int, shape: tuple[float, float]) -> None:
+    generator = np.random.default_rng(1)
+    expected, hits = shape[0] / sum(shape), 0
+    for _ in range(400):
+        won = generator.random((groups, 3)) < generator.beta(*shape, size=(groups, 1))
+        low, high = probability_over_groups(list(won.astype(float))).interval
+        hits += low <= expected <= high
+    assert hits / 400 >= 0.95

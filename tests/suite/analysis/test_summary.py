@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite.analysis.summary import Reached, first_reached, median_with_misses, spread
+from suite.analysis.summary import first_reached, median_with_misses, spread
 
 
 def test_spread_by_hand() -> None:
@@ -21,12 +21,11 @@ def test_spread_by_hand() -> None:
 
 
 def test_a_target_is_reached_at_the_first_evaluation_at_or_below_it() -> None:
-    iteration, seconds = np.array([0.0, 10, 20, 30]), np.array([0.0, 0.1, 0.2, 0.3])
     loss = np.array([9.0, 5.0, 6.0, 4.0])
-    assert first_reached(iteration, seconds, loss, 5.0) == Reached(10, 0.1)
-    assert first_reached(iteration, seconds, loss, 4.5) == Reached(30, 0.3)
-    assert first_reached(iteration, seconds, loss, 3.9) is None
-    assert first_reached(iteration, seconds, np.array([np.nan] * 4), 5.0) is None
+    assert first_reached(loss, 5.0) == 1
+    assert first_reached(loss, 4.5) == 3
+    assert first_reached(loss, 3.9) is None
+    assert first_reached(np.array([np.nan] * 4), 5.0) is None
 
 
 @pytest.mark.parametrize(

@@ -116,18 +116,20 @@ def test_the_page_shows_them(store: Store, matrix: Matrix, tmp_path: Path) -> No
     assert "6 of 8 cells measured; 1 diverged, 2 without a result (below)." in page
     lines = [[c.strip(" *") for c in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
     kfac = next(line for line in lines if line[:2] == ["1", "kfac"])
-    assert kfac[2:] == ["15.50 ± 0.71", "5.50 ± 0.71", "0.2422", "16.50 ± 0.71", "15.00", "2 of 2"]
-    assert next(line for line in lines if line[:2] == ["3", "sgd"])[2:4] == ["25.00", "15.00"]
-    assert ["kfac", "60", "1.20", "missed (0 of 2)", "missed (0 of 2)"] in lines
+    assert kfac[2:] == ["15.50 ± 0.71", r"\[9.1, 21.9\]", "5.50 ± 0.71", "0.2422", "16.50 ± 0.71", "15.00", "2 of 2"]
+    assert next(line for line in lines if line[:2] == ["3", "sgd"])[2:5] == ["25.00", "—", "15.00"]
+    assert ["kfac", "2 of 2", "60", "60", "1.20", "0.600", "1.20", "0.600"] in lines, "restricted to SGD's 0.6 seconds"
+    assert ["kfac", "0 of 2", "missed", "60", "missed", "0.600", "missed", "0.600"] in lines
     assert ["kfac", "10.0", "4.00", "2.00", "4.00", "20.0", "2.00", "30%"] in lines
-    assert lines.count(["kpsvd", *"———————"]) == 1, "nothing of what was not measured"
+    assert lines.count(["kpsvd", *"———————"]) == 3, "nothing of what was not measured: of two targets and of times"
     assert ["linear1", "0.200 / 0.400 / 0.500"] in lines
     assert any(line[:2] == ["sgd × digits × seed 1", "diverged"] for line in lines)
     assert r"ValueError: a \| pipe & \<b\>tags\</b\>" in page, "foreign text is escaped"
     assert "kfsvd-bench run small.yaml" in page
     assert "commit 000000000000" in page
     assert f"Specification {hashlib.sha256(SMALL.encode()).hexdigest()[:12]} (SHA-256), last run 20" in page
-    assert {path.name for path in written} == {"README.md", "digits-loss.png", "digits-time.png", "digits-fisher.png"}
+    boards = {"digits-loss.png", "digits-time.png", "digits-fisher.png"}
+    assert {path.name for path in written} == {"README.md", *boards, "profile.png"}
 
 
 def test_the_page_of_a_store_is_the_same_to_the_last_byte(store: Store, matrix: Matrix, tmp_path: Path) -> None:
