@@ -110,10 +110,14 @@ def _study(spec: Spec, tuning: Tuning, final: Cell, outcomes: Outcomes) -> Study
         trials += tried(settings)
     bounds: set[str] = set()
     while rules.extend and trials and len(scored()) == len(trials):
-        further = extension(space, scored())
-        bounds = {option for option, setting in further if not _takes(spec, final, setting)}
+        best = min(scored(), key=lambda pair: pair[1])[0]
+        further = [
+            (option, _within_bounds(spec, final, option, best, setting))
+            for option, setting in extension(space, scored())
+        ]
+        bounds = {option for option, setting in further if setting is None}
         left = MOST_EXTENSIONS - sum(t.beyond for t in trials)
-        settings = [setting for _, setting in further if _takes(spec, final, setting)][:left]
+        settings = [setting for _, setting in further if setting is not None][:left]
         if not settings:
             break
         trials += tried(settings, beyond=True)
@@ -128,6 +132,16 @@ def _study(spec: Spec, tuning: Tuning, final: Cell, outcomes: Outcomes) -> Study
         edges=edges(space, scored()),
         bounds=frozenset(bounds),
     )
+
+
+def _within_bounds(spec: Spec, final: Cell, option: str, best: Setting, setting: Setting) -> Setting | None:
+    """A setting beyond the best one, halfway back where the option does not reach so far; None if not even there."""
+    for _ in range(2):
+        if _takes(spec, final, setting):
+            return setting
+        halfway = (float(best[option] or 0) + float(setting[option] or 0)) / 2
+        setting = {**setting, option: float(f"{halfway:.3g}")}
+    return None
 
 
 def _takes(spec: Spec, final: Cell, setting: Setting) -> bool:
