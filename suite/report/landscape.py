@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from suite.tuning.trials import Trial
 
 _COLUMNS = 3
+_LABELS = 5  # below a panel, at most
 _MARKERS = "osD^vP*X"
 
 
@@ -89,7 +90,8 @@ def _panel(axis: Axes, study: Study, floor: float, top: float) -> None:
     axis.set_xlabel(first + (f"; marker: {third} {', '.join(map(spelled, markers))}" if third else ""))
     if numeric:
         axis.set_xscale("log" if min(t.setting[first] for t in study.trials) > 0 else "linear")  # type: ignore[operator, type-var]
-        axis.set_xticks(list(places), [spelled(value) for value in places])
+        every = math.ceil(len(places) / _LABELS)
+        axis.set_xticks(list(places), [spelled(v) if place % every == 0 else "" for v, place in places.items()])
         axis.xaxis.set_minor_locator(NullLocator())
     else:
         axis.set_xticks(list(places.values()), [spelled(value) for value in places])
