@@ -13,7 +13,7 @@ from suite.report.statistics import against_baselines, overall, speedups
 from suite.report.targets import CLOCKS, horizons
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from suite.report.document import Block
     from suite.report.leaderboard import Board, Findings
@@ -21,6 +21,43 @@ if TYPE_CHECKING:
     from suite.report.targets import Resolved
 
 _NAMES = ("", "optimizer", "against")
+_TIMES = (
+    Paragraph(
+        "A target is reached at the first evaluation at or below it: the mean loss of the evaluation examples, never a "
+        "batch's. Medians are over seeds, and a miss stays a miss. The mean is that of the Kaplan–Meier curve: a "
+        "miss counts for as long as it was looked for, a run that diverged for ever, and all means of a column are "
+        "restricted to the time up to which the curves of all optimizers are known."
+    ),
+    Paragraph(
+        "A speed-up is the time of the baseline over that of the optimizer, geometric mean over equal seeds with the "
+        "paired t interval of the logarithms: above 1, the optimizer is the sooner. A pair of which one misses gives a "
+        "bound, the ratio to the time for which that one was looked at; then the mean is a bound (≥, ≤) without an "
+        "interval, and with bounds of both directions it is unknown (—). Pairs are the seeds of which at least one "
+        "reaches the target, of those that both have."
+    ),
+)
+
+
+def explained(findings: Findings) -> Block:
+    """How the numbers are worked out, once for the page."""
+    timed = any(board.targets for board in findings.boards)
+    return Folded(
+        f"How intervals{', ranks and times to targets' if timed else ' and ranks'} are worked out",
+        [
+            Paragraph(
+                "Intervals are of 95 %, each by itself: nothing is corrected for their number. That of a mean is "
+                "Student's t over seeds, and there is none of a single seed. A rank is 1 + the number of optimizers "
+                "shown to be better: those whose paired difference at equal seeds has an interval that excludes 0, and "
+                "those better than them; within a rank, the lower mean is first."
+            ),
+            Paragraph(
+                "Differences are optimizer − baseline, final training loss in nats per example at equal seeds, where "
+                "both start from the same weights and see the same batches: the mean with its paired t interval, and "
+                "the probability that the optimizer ends lower, a tie counting half, with its exact interval."
+            ),
+            *(_TIMES if timed else ()),
+        ],
+    )
 
 
 def care(findings: Findings, board: Board) -> list[Block]:
@@ -34,18 +71,8 @@ def differences(board: Board) -> list[Block]:
     found = against_baselines(board)
     if not found:
         return []
-    text = (
-        "Optimizer − baseline, final training loss in nats per example at equal seeds, where both start from the same "
-        "weights and see the same batches: the mean with its 95 % paired t interval, and the probability that the "
-        "optimizer ends lower, a tie counting half, with its exact 95 % interval. One pair has no interval, and "
-        "intervals are not corrected for the number of comparisons."
-    )
-    return [
-        Folded(
-            f"Differences from {_baselines(found)} at equal seeds",
-            [Table(tables.differences(found), names=_NAMES), Paragraph(text)],
-        )
-    ]
+    table = Table(tables.differences(found), names=_NAMES)
+    return [Folded(f"Differences from {_baselines(found)} at equal seeds", [table])]
 
 
 def times_to_targets(board: Board) -> list[Block]:
@@ -53,15 +80,6 @@ def times_to_targets(board: Board) -> list[Block]:
     blocks: list[Block] = []
     for place, target in enumerate(board.targets):
         blocks += _unresolved(target) if math.isnan(target.value) else _target(board, place, target)
-    if any(not math.isnan(target.value) for target in board.targets):
-        blocks.append(
-            Paragraph(
-                "A target is reached at the first evaluation at or below it: the mean loss of the evaluation examples, "
-                "never a batch's. Medians are over seeds, and a miss stays a miss. The mean is that of the curve of "
-                "Kaplan and Meier: a miss counts for as long as it was looked for, a run that diverged for ever, and "
-                "all means of a column are restricted to the time up to which the curves of all optimizers are known."
-            )
-        )
     return blocks
 
 
@@ -76,27 +94,16 @@ def _target(board: Board, place: int, target: Resolved) -> list[Block]:
         for clock, limit in limits.items()
         if math.isfinite(limit)
     )
-    derived = "" if target.definition == target.name else f"The target is {target.definition} = {target.name}. "
-    text = f"{derived}Means are restricted to {restricted}." if restricted else derived.strip()
-    blocks: list[Block] = [
-        Heading(f"Time to {target.name} nats", 3),
-        Table(tables.targets(board, place)),
-        Paragraph(text),
-    ]
+    derived = [] if target.definition == target.name else [f"The target is {target.definition} = {target.name}."]
+    means = [f"Means are restricted to {restricted}."] if restricted else []
+    blocks: list[Block] = [Heading(f"Time to {target.name} nats", 3), Table(tables.targets(board, place))]
+    if derived or means:
+        blocks.append(Paragraph(" ".join(derived + means)))
     found = speedups(board, target.value)
-    if found:
-        explained = (
-            "Time of the baseline over time of the optimizer, geometric mean over equal seeds with its 95 % interval "
-            "(paired t of the logarithms): above 1, the optimizer is the sooner. A pair of which one misses gives a "
-            "bound, the ratio to the time for which that one was looked at, so the mean is a bound (≥, ≤) without an "
-            "interval; bounds of both directions leave it unknown (—). Pairs: seeds of which at least one reaches the "
-            "target, of those that both have."
-        )
+    if any(row.speedups["iteration"].pairs for row in found):
         table = Table(tables.speedups(found), names=_NAMES)
-        blocks.append(
-            Folded(f"Speed-ups to {target.name} nats over {_baselines(found)}", [table, Paragraph(explained)])
-        )
-    return [block for block in blocks if block != Paragraph("")]
+        blocks.append(Folded(f"Speed-ups to {target.name} nats over {_baselines(found)}", [table]))
+    return blocks
 
 
 def whole(findings: Findings) -> list[Block]:
@@ -104,16 +111,16 @@ def whole(findings: Findings) -> list[Block]:
     ranked, chart = overall(findings.boards), findings.profile
     blocks: list[Block] = [Heading("Over all data sets")] if ranked or chart else []
     if ranked:
-        few = len(findings.boards)
+        baselines = _named(other for row in ranked for other in row.beats)
+        lower = f", and the probability to end lower than {baselines} at an equal seed" if baselines else ""
         blocks += [
             Table(tables.overall(ranked)),
             Paragraph(
-                f"Mean rank over {few} data sets of the final training loss within a seed, among the optimizers that "
-                "are measured on all of them, over the seeds that all have (a run that diverged is last); and the "
-                f"probability to end lower than {_either([other for row in ranked for other in row.beats])} at an "
-                "equal seed. The 95 % intervals are for data sets that were not measured: Student's over data sets for "
-                f"the rank, where they differ at all, and the exact one with data sets as trials. {few} data sets say "
-                "little of others, however many seeds there are; that is why the intervals are wide."
+                f"Mean rank over {len(findings.boards)} data sets of the final training loss within a seed, among the "
+                "optimizers that are measured on all of them, over the seeds that all have (a run that diverged is "
+                f"last){lower}. The 95 % intervals are for data sets that were not measured: Student's over data sets "
+                "for the rank, where they differ at all, and the exact one with data sets as trials for probabilities. "
+                "Few data sets say little of others, however many seeds there are."
             ),
         ]
     if chart:
@@ -137,10 +144,10 @@ def whole(findings: Findings) -> list[Block]:
 
 
 def _baselines(found: Sequence[Versus | Faster]) -> str:
-    return _either([row.baseline for row in found])
+    return _named(row.baseline for row in found)
 
 
-def _either(names: list[str]) -> str:
-    """Baselines in a row, each once."""
-    *others, last = dict.fromkeys(names)
-    return f"{', '.join(others)} and {last}" if others else last
+def _named(names: Iterable[str]) -> str:
+    """Names in a row, each once."""
+    each = list(dict.fromkeys(names))
+    return " and ".join([", ".join(each[:-1]), each[-1]] if len(each) > 1 else each)

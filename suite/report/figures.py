@@ -107,9 +107,9 @@ def _profile(chart: ProfileChart, findings: Findings) -> Figure:
                 profiles.factors, profiles.shares[i], where="post", label=optimizer, linewidth=1.8, **style._asdict()
             )
             if np.isfinite(profiles.low[i]).all():
-                axis.fill_between(
-                    profiles.factors, profiles.low[i], profiles.high[i], step="post", color=style.color, alpha=0.12
-                )
+                low, high = profiles.low[i], profiles.high[i]
+                axis.fill_between(profiles.factors, low, high, step="post", color=style.color, alpha=0.08, linewidth=0)
+        axis.margins(x=0)
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

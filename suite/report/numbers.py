@@ -47,8 +47,8 @@ def interval(given: Interval, digits: int | None = None) -> str:
         return ABSENT
     if digits is not None:
         return f"[{number(given.low, digits)}, {number(given.high, digits)}]"
-    low, high = (f"{end:,.{_places((given.high - given.low) / 2)}f}" for end in given)
-    return f"[{low}, {high}]"
+    places = _places((given.high - given.low) / 2)
+    return f"[{_rounded(given.low, places)}, {_rounded(given.high, places)}]"
 
 
 def with_interval(estimate: Estimate) -> str:
@@ -56,7 +56,12 @@ def with_interval(estimate: Estimate) -> str:
     if not estimate.interval.known:
         return number(estimate.value)
     low, high = estimate.interval
-    return f"{estimate.value:,.{_places((high - low) / 2)}f} {interval(estimate.interval)}"
+    return f"{_rounded(estimate.value, _places((high - low) / 2))} {interval(estimate.interval)}"
+
+
+def _rounded(value: float, places: int) -> str:
+    """A number with so many decimals; zero without a sign."""
+    return f"{round(value, places) + 0.0:,.{places}f}"
 
 
 def _places(width: float) -> int:

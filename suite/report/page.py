@@ -29,11 +29,11 @@ def page(findings: Findings, command: str) -> list[Block]:
         Paragraph(
             "Losses are negative log-likelihoods in nats per example, summed over outputs; for a Gaussian, half the "
             "squared error. Training and test loss are those at the end of training, mean ± standard deviation over "
-            "seeds; the best training loss is the lowest evaluation of any seed. The 95 % interval is that of the mean "
-            "(Student's t over seeds). A rank is 1 + the number of optimizers shown to be better: those whose paired "
-            "difference at equal seeds has an interval that excludes 0, and those better than them. An optimizer with "
-            "a diverged seed stands below all without, its mean over the seeds that are left."
+            "seeds; the best training loss is the lowest evaluation of any seed. Ranks are shared where no difference "
+            "is shown. An optimizer with a diverged seed stands below all without, its mean over the seeds that are "
+            "left."
         ),
+        evidence.explained(findings),
     ]
     for board in findings.boards:
         blocks += _board(findings, board)

@@ -113,7 +113,7 @@ def targets(board: Board, place: int) -> TextTable:
 def differences(found: Sequence[Versus]) -> TextTable:
     """Differences of final training losses at equal seeds, and the probability to end lower."""
     rows = [
-        [row.optimizer, row.baseline, with_interval(row.difference), _probability(row.beats), str(row.beats.n)]
+        [row.optimizer, row.baseline, with_interval(row.difference), _hundredths(row.beats), str(row.beats.n)]
         for row in found
     ]
     return TextTable(["optimizer", "against", "difference", "ends lower", "pairs"], rows)
@@ -139,10 +139,8 @@ def overall(found: Sequence[Overall]) -> TextTable:
     rows = [
         [
             row.optimizer,
-            f"{row.rank.value:.2f} {interval(row.rank.interval)}"
-            if row.rank.interval.known
-            else f"{row.rank.value:.2f}",
-            *(_probability(row.beats[other]) if other in row.beats else ABSENT for other in baselines),
+            _hundredths(row.rank),
+            *(_hundredths(row.beats[other]) if other in row.beats else ABSENT for other in baselines),
         ]
         for row in found
     ]
@@ -271,7 +269,7 @@ def _reached(median: float | None, of: int, *, whole: bool = False) -> str:
     return f"{median:,.0f}" if whole else number(median)
 
 
-def _probability(estimate: Estimate) -> str:
+def _hundredths(estimate: Estimate) -> str:
     if not estimate.n:
         return ABSENT
     text = f"{estimate.value:.2f}"

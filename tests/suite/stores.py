@@ -60,8 +60,9 @@ def iterations(count: int, start: int = 1, step: float = 0.01, loss: float = 30.
 
 
 def evaluations(losses: list[float], every: int = 20, step: float = 0.01) -> list[Evaluation]:
+    """Losses at equal distances, with two CPU seconds a second."""
     return [
-        Evaluation(i * every, i * every / 10, i * every * step, i * every * step, loss, loss + 1)
+        Evaluation(i * every, i * every / 10, i * every * step, 2 * i * every * step, loss, loss + 1)
         for i, loss in enumerate(losses)
     ]
 

@@ -6,8 +6,9 @@ import math
 
 import pytest
 
+from suite.analysis.intervals import UNKNOWN, Estimate, Interval
 from suite.analysis.summary import Spread
-from suite.report.numbers import duration, file_name, markdown, number, with_sd
+from suite.report.numbers import duration, file_name, interval, markdown, number, with_interval, with_sd
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,12 @@ def test_durations(seconds: float, text: str) -> None:
 def test_foreign_text_cannot_format_a_page() -> None:
     assert markdown("a|b\n<img> [x](y) `c`") == r"a\|b \<img\> \[x\](y) \`c\`"
     assert file_name("../../etc/x y[lr=1]") == "etc-x-y-lr-1"
+
+
+def test_intervals_are_written_to_the_second_digit_of_their_half_width() -> None:
+    assert interval(Interval(15.9713, 16.4627)) == "[15.97, 16.46]"
+    assert interval(Interval(-0.3, 6311.2)) == "[0, 6,311]", "zero has no sign"
+    assert interval(Interval(0.17042, 73.81), 3) == "[0.170, 73.8]"
+    assert interval(UNKNOWN) == "—"
+    assert with_interval(Estimate(-0.3871, Interval(-1.0767, 0.3025), 3)) == "-0.39 [-1.08, 0.30]"
+    assert with_interval(Estimate(-0.3871, UNKNOWN, 1)) == "-0.387"

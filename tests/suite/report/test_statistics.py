@@ -80,6 +80,18 @@ def test_the_whole_of_two_data_sets(tmp_path: Path) -> None:
     assert overall(found.boards[:1]) == []
 
 
+def test_without_a_baseline_ranks_stand_alone(tmp_path: Path) -> None:
+    text = three_seeds(TWO.replace("kfac: {method: kfac", "tkfac: {method: tkfac"))
+    losses = {
+        (data, new): CLEAR[old] for data in ("digits", "wide") for new, old in (("tkfac", "kfac"), ("kpsvd",) * 2)
+    }
+    found = findings_of(tmp_path, text, losses)
+    assert tables.overall(overall(found.boards)).headings == ["optimizer", "mean rank"]
+    text = render(page(found, "c"), {})
+    assert "Mean rank over 2 data sets" in text
+    assert "Differences from" not in text
+
+
 def test_an_interval_of_ranks_stays_among_the_ranks(tmp_path: Path) -> None:
     worse = {**BOTH, ("wide", "kpsvd"): [[40, 30, 19.0]] * 3}
     kpsvd = next(
