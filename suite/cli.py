@@ -55,6 +55,7 @@ class Format(StrEnum):
     """What a report is written as."""
 
     MD = "md"
+    HTML = "html"
     CSV = "csv"
     JSON = "json"
 
@@ -116,7 +117,11 @@ def report(
     ] = Path("reports"),
     formats: Annotated[
         list[Format] | None,
-        typer.Option("--format", help="md (README.md with PNG figures), csv, json; may be given several times."),
+        typer.Option(
+            "--format",
+            help="md (README.md with PNG figures), html (report.html, one file with charts that answer), csv, json; "
+            "may be given several times.",
+        ),
     ] = None,
     any_sources: AnySources = False,
 ) -> None:

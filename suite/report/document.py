@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from suite.report.tables import TextTable
 
@@ -70,3 +70,12 @@ class Folded:
 
 
 Block = Heading | Paragraph | Code | Table | Picture | Folded
+
+
+def pictures(blocks: Iterable[Block]) -> Iterator[Picture]:
+    """The pictures of a page, folded ones included."""
+    for block in blocks:
+        if isinstance(block, Picture):
+            yield block
+        elif isinstance(block, Folded):
+            yield from pictures(block.blocks)

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from suite.analysis.curves import band
+from suite.report.charts import costs, own_curve
 from suite.report.comparison import comparisons
 from suite.report.landscape import landscape
 from suite.report.multiples import rank_multiples, small_multiples
-from suite.report.numbers import duration, file_name, number
+from suite.report.numbers import file_name
 from suite.report.palette import PHASE_COLOURS, colour, lines
 from suite.report.ranks import ranks
 from suite.report.scales import plain_decades
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from suite.report.leaderboard import Board, Findings, Result, Standing
+    from suite.report.leaderboard import Board, Findings, Standing
     from suite.report.palette import Line
     from suite.report.statistics import ProfileChart
 
@@ -179,7 +180,7 @@ def _time(board: Board) -> Figure:
         axis.barh(names, widths, left=left, color=shade, height=0.72, label=phase.replace("_", ", "))
         left += widths
     for place, (standing, total) in enumerate(zip(standings, left, strict=True)):
-        axis.text(total, place, f" {_costs(standing)}", va="center", fontsize=9)
+        axis.text(total, place, f" {costs(standing)}", va="center", fontsize=9)
     for label, standing in zip(axis.get_yticklabels(), standings, strict=True):
         label.set_color(colour(standing.method))
     axis.set_xlim(right=1.33 * left.max())
@@ -189,16 +190,6 @@ def _time(board: Board) -> Figure:
     axis.set_title("Where the time goes")
     figure.legend(loc="outside lower center", ncols=len(PHASE_COLOURS))
     return figure
-
-
-def _costs(standing: Standing) -> str:
-    """What stands at the end of a bar."""
-    parts = [duration(standing.seconds_per_iteration)]
-    if standing.cost_ratio is not None:
-        parts.append(f"{number(standing.cost_ratio)} × Adam")
-    if standing.refreshes > 0:
-        parts.append(f"{standing.refreshes:.0%} refreshes")
-    return ", ".join(parts)
 
 
 def _fisher(board: Board) -> Figure:
@@ -211,8 +202,8 @@ def _fisher(board: Board) -> Figure:
             if not measured:
                 continue
             style = styles[standing.optimizer]
-            _draw(axis, [_mean_over_layers(r, what) for r in measured], style, label=standing.optimizer)
-            best = [_mean_over_layers(r, f"best_{what}") for r in measured]
+            _draw(axis, [own_curve(r, what) for r in measured], style, label=standing.optimizer)
+            best = [own_curve(r, f"best_{what}") for r in measured]
             _draw(axis, best, style._replace(linestyle=_DOTS), label=None, fill=False)
         axis.set_xlabel("iteration")
     axes[0].set_ylabel("‖F − F̂‖ / ‖F‖, mean over layers")
@@ -222,17 +213,6 @@ def _fisher(board: Board) -> Figure:
     axes[0].set_ylim(bottom=0)
     _legend(figure, axes[0], board)
     return figure
-
-
-def _mean_over_layers(result: Result, what: str) -> Curve:
-    rows = result.own_errors
-    iterations = sorted({row.iteration for row in rows})
-    means = [
-        np.nanmean(values) if np.isfinite(values).any() else np.nan
-        for i in iterations
-        for values in [np.array([getattr(row, what) for row in rows if row.iteration == i])]
-    ]
-    return np.array(iterations, dtype=np.float64), np.array(means)
 
 
 def _draw(axis: Axes, runs: Sequence[Curve], line: Line, *, label: str | None, fill: bool = True) -> None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from suite.analysis.curves import band
-from suite.report.palette import colour, lines
+from suite.report.palette import APPROXIMATION_LINES, OPTIMUM_COLOUR, OPTIMUM_LINES, colour, lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,22 +27,17 @@ if TYPE_CHECKING:
 MOST_COLUMNS = 6
 """Layers side by side; more are wrapped."""
 
-_GREY = "#444444"
-_OPTIMA: tuple[Any, ...] = ((0, (5, 2)), (0, (1, 1.5)), "-.")
-_STROKES: tuple[Any, ...] = ("-", (0, (6, 1.5)), "-", (0, (2, 2)), "-", (0, (1, 1.5)))
-"""Of the approximations in turn: where two coincide, as the rank-2 optima do, the gaps of one show the other."""
-
 
 def small_multiples(comparison: Comparison) -> Figure:
     """Error against iteration for each layer, a line an approximation, the optimum of each rank in grey."""
 
     def panel(axis: Axes, layer: str, what: str) -> None:
-        for name, stroke in zip(comparison.approximations, cycle(_STROKES), strict=False):
+        for name, stroke in zip(comparison.approximations, cycle(APPROXIMATION_LINES), strict=False):
             x, y = comparison.curve(layer, name, what)
             axis.plot(x, y, color=colour(name), linestyle=stroke, linewidth=1.9, label=name)
-        for rank, stroke in zip(comparison.ranks, _OPTIMA, strict=False):
+        for rank, stroke in zip(comparison.ranks, OPTIMUM_LINES, strict=False):
             x, y = comparison.curve(layer, comparison.of_rank(rank), f"best_{what}")
-            axis.plot(x, y, color=_GREY, linestyle=stroke, linewidth=1, label=f"best rank {rank}", zorder=1.5)
+            axis.plot(x, y, color=OPTIMUM_COLOUR, linestyle=stroke, linewidth=1, label=f"best rank {rank}", zorder=1.5)
         axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
 
     def scale(axis: Axes) -> None:

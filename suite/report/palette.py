@@ -27,6 +27,16 @@ _COLOURS = {
 _FURTHER_COLOURS = ("#7b3294", "#b8a000", "#1b7837", "#b2182b", "#4d4dff", "#00a3a3", "#b35900", "#5c3d5c")
 _LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (1, 3)), (0, (6, 1, 1, 1, 1, 1)))
 
+OPTIMUM_COLOUR = "#444444"
+OPTIMUM_LINES: tuple[Any, ...] = ((0, (5, 2)), (0, (1, 1.5)), "-.")
+"""Strokes of the optima of rank 1, 2, …."""
+APPROXIMATION_LINES: tuple[Any, ...] = ("-", (0, (6, 1.5)), "-", (0, (2, 2)), "-", (0, (1, 1.5)))
+"""Of the approximations in turn: where two coincide, as the rank-2 optima do, the gaps of one show the other."""
+
+DARK_PAGE = "#15181c"
+"""What a dark page is written on."""
+_IN_THE_DARK = {"#000000": "#f4f4f4"}  # a black that were only lightened would be another method's grey
+
 
 class Line(NamedTuple):
     """Colour and stroke of an optimizer's curve."""
@@ -52,3 +62,36 @@ def lines(standings: Iterable[Standing]) -> dict[str, Line]:
         number = seen[standing.method] = seen.get(standing.method, -1) + 1
         found[standing.optimizer] = Line(colour(standing.method), _LINES[number % len(_LINES)])
     return found
+
+
+def in_the_dark(shade: str) -> str:
+    """A colour on a dark page: black turns white, any other is mixed with white until its contrast is 4.5 : 1."""
+    if shade in _IN_THE_DARK:
+        return _IN_THE_DARK[shade]
+    mixed, white = shade, 0.0
+    while contrast(mixed, DARK_PAGE) < 4.5:
+        white += 0.02
+        parts = (round(part + white * (255 - part)) for part in _parts(shade))
+        mixed = "#" + "".join(f"{part:02x}" for part in parts)
+    return mixed
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours, 1 to 21, as WCAG 2 defines it: (L₁ + 0.05) / (L₂ + 0.05), the lighter one above."""
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def dashes(linestyle: Any) -> list[float]:
+    """Lengths of strokes and gaps of a line in multiples of its width, as matplotlib draws it; none for a solid one."""
+    named = {"-": [], "--": [3.7, 1.6], "-.": [6.4, 1.6, 1.0, 1.6], ":": [1.0, 1.65]}
+    return named[linestyle] if isinstance(linestyle, str) else [float(length) for length in linestyle[1]]
+
+
+def _parts(shade: str) -> tuple[int, int, int]:
+    return int(shade[1:3], 16), int(shade[3:5], 16), int(shade[5:7], 16)
+
+
+def _luminance(shade: str) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (p / 255 for p in _parts(shade))]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -38,6 +38,7 @@ class Course:
 
     iteration: NDArray[np.float64]  # the last of each bin
     seconds: NDArray[np.float64]  # the training clock there
+    cpu_seconds: NDArray[np.float64]  # and the CPU seconds
     loss: NDArray[np.float64]  # mean of the bin's batch losses
     iterations: int
     total_seconds: float
@@ -77,6 +78,7 @@ def course(store: Store, run: int, bins: int = 200) -> Course:
     return Course(
         iteration=iteration,
         seconds=seconds,
+        cpu_seconds=cpu,
         loss=loss,
         iterations=int(last),
         total_seconds=float(seconds[-1]) if len(seconds) else 0.0,
