@@ -194,7 +194,12 @@ def _loss(board: Board) -> LineChart:
     caption = (
         "The median over seeds of the evaluated loss as a line, their range as a band, as far as all seeds go. "
         + pen.said
-        + (" The best setting of each method is named; the others stand faintly behind it." if faint else "")
+        + (
+            f" The best setting of each method is named; the others stand faintly behind it, in {MOST_POINTS_OF_FAINT} "
+            "bins at most."
+            if faint
+            else ""
+        )
         + (" × is where a run diverged, at the end of its batch losses, averaged over bins." if crosses else "")
     )
     return LineChart(

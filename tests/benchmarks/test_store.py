@@ -39,7 +39,7 @@ def test_a_million_iterations(tmp_path: Path) -> None:
             matrix.stage(None),
             tmp_path,
             command="c",
-            formats=["md", "csv", "json"],
+            formats=["md", "html", "csv", "json"],
             fingerprint=None,
         )
         reported = time.perf_counter() - begun

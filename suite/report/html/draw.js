@@ -104,7 +104,7 @@ function path(xs, ys, x, y, log) {
       pen = "L";
     }
   });
-  return drawn;
+  return drawn.replace(/M([^ML]+)(?=M|$)/g, "M$1m-2 0h4"); // a point without neighbours is seen too
 }
 
 function area(trace, x, y, [bottom]) {
@@ -147,7 +147,9 @@ function drawLines(svg, data, state, width) {
   const traces = visible(data, state), domain = domains(traces, state.log);
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   if (domain === null) {
-    svg.append(shape("text", { class: "label", x: 0, y: 14 }, "Nothing to draw: no line is shown that has points here."));
+    const lost = traces.filter((t) => t.end).map((t) => `× ${t.label} diverged at ${against(data, state)} ${written(t.end[0])}`);
+    ["Nothing to draw: no line is shown that has points here.", ...lost].forEach((line, i) =>
+      svg.append(shape("text", { class: "label", x: 0, y: 14 + 20 * i }, line)));
     return null;
   }
   const frame = { left: 58, right: width - 14, top: 30, bottom: height - 50 };
@@ -161,11 +163,11 @@ function drawLines(svg, data, state, width) {
   for (const trace of traces.filter((t) => t.low && t.kind === "line"))
     inside.append(inked(shape("path", { class: "band", d: area(trace, x, y, domain.y) }), { ...data.lines[trace.line], dashes: [] }));
   for (const trace of [...traces].sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind))) {
-    const style = data.lines[trace.line], own = data.lines.length > trace.line && trace.kind === "line";
+    const style = data.lines[trace.line], front = trace.kind === "line";
     const beside = trace.kind === "optimum" && trace.label !== style.name ? [1, 2] : style.dashes;
     const drawn = shape("path", { class: `line ${trace.kind}`, d: path(trace.x, trace.y, x, y, state.log) });
     drawn.dataset.label = trace.label;
-    inside.append(inked(drawn, { ...style, dashes: trace.kind === "diverged" ? [] : beside }, own ? 2 : 1.4));
+    inside.append(inked(drawn, { ...style, dashes: trace.kind === "diverged" ? [] : beside }, front ? 2 : 1.4));
     if (trace.end) crosses.push(cross(trace, style, frame, domain, x, y, state.log));
   }
   svg.append(...crosses);
@@ -191,6 +193,12 @@ function reading(svg, data, state, traces, frame, domain, x, y, place) {
   for (const trace of traces.filter((t) => t.kind === "line" && t.x.length)) {
     const i = nearest(trace.x, wanted), value = trace.y[i];
     if (value === null) continue;
+    const [first, last] = [trace.x[0], trace.x.at(-1)], hair = 1e-9 * (domain.x[1] - domain.x[0]);
+    if (wanted < first - hair || wanted > last + hair) {
+      const edge = wanted < first ? `begins at ${written(first)}` : `ends at ${written(last)}`;
+      words.push({ line: trace.line, text: `${trace.label} ${edge}` });
+      continue;
+    }
     const range = trace.low ? ` (${written(trace.low[i])} to ${written(trace.high[i])})` : "";
     words.push({ line: trace.line, text: `${trace.label} ${written(value)}${range}` });
     if (!state.log || value > 0) marks.append(inked(shape("circle", { cx: x(trace.x[i]), cy: y(value), r: 4 }), data.lines[trace.line]));
@@ -213,8 +221,9 @@ function drawBars(svg, data, state, width) {
   }
   rows.forEach((row, place) => {
     const top = 30 + 50 * place, total = state.share ? sum(row.values) || 1 : 1;
-    const name = inked(shape("tspan", { class: "name" }, row.line.name), { ...row.line, dashes: [] });
-    svg.append(shape("text", { class: "bar-name", x: 1, y: top + 14 }, name, shape("tspan", { class: "note", dx: 10 }, row.note)));
+    svg.append(inked(shape("rect", { class: "part", x: 1, y: top + 4, width: 11, height: 11 }), { ...row.line, dashes: [] }));
+    const [name, note] = [shape("tspan", { class: "name" }, row.line.name), shape("tspan", { dx: 10 }, row.note)];
+    svg.append(shape("text", { class: "bar-name", x: 18, y: top + 14 }, name, note));
     let before = 0;
     row.values.forEach((value, part) => {
       const share = (value ?? 0) / total, left = x(before), length = x(before + share) - left;

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from suite.methods import METHODS
 from suite.methods.first_order import SGD
 from suite.records import PHASES
-from suite.report.palette import PHASE_COLOURS, colour, lines
+from suite.report.palette import DARK_PAGE, PHASE_COLOURS, colour, contrast, dashes, in_the_dark, lines
 
 if TYPE_CHECKING:
     import pytest
@@ -25,6 +25,25 @@ def test_registered_methods_have_colours_of_their_own() -> None:
 def test_phases_have_colours_that_no_method_has() -> None:
     assert set(PHASE_COLOURS) == set(PHASES)
     assert not {colour(method) for method in METHODS} & set(PHASE_COLOURS.values())
+
+
+def test_in_the_dark_methods_are_seen_and_told_apart() -> None:
+    shades = {method: in_the_dark(colour(method)) for method in METHODS}
+    assert len(set(shades.values())) == len(METHODS)
+    assert all(contrast(shade, DARK_PAGE) >= 4.5 for shade in shades.values())
+    assert contrast(shades["adam"], DARK_PAGE) > 15, "black turns white"
+    assert in_the_dark("#d2d2d2") == "#d2d2d2", "what is light enough stays"
+
+
+def test_contrast_is_that_of_wcag() -> None:
+    assert contrast("#000000", "#ffffff") == contrast("#ffffff", "#000000") == 21
+    assert round(contrast("#777777", "#ffffff"), 2) == 4.48
+
+
+def test_strokes_are_lengths() -> None:
+    assert dashes("-") == []
+    assert dashes("--") == [3.7, 1.6]
+    assert dashes((0, (6, 1.5))) == [6, 1.5]
 
 
 def test_a_new_method_needs_no_line_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,10 +67,12 @@ def test_records_come_back_as_they_were(store: Store, tmp_path: Path) -> None:
     cell = matrix_of(tmp_path).cells[0]
     errors = [fisher("linear2", 30, 0.5, 0.6, 0.4, 0.45), fisher("linear1", 30, math.nan, 0.7, 0.1, 0.2)]
     ranks = [kept("linear2", 20, 5, 3), kept("linear1", 40, 65, 16, 0.0), kept("linear2", 40, 6, 0, 0.25)]
-    run = finished(store, cell, Records(iterations(3), evaluations([30.0, math.nan]), errors, ranks))
+    evaluated = [row._replace(cpu_seconds=1.25 * row.seconds) for row in evaluations([30.0, math.nan])]
+    run = finished(store, cell, Records(iterations(3), evaluated, errors, ranks))
     steps = store.session.execute(sa.select(IterationRow.__table__).order_by("iteration")).all()
     assert [tuple(row) for row in steps] == [(run, *row) for row in iterations(3)]
     found = queries.evaluations(store, run)
+    assert (found.seconds[1], found.cpu_seconds[1]) == (0.2, 0.25)
     assert found.train_loss[0] == 30.0
     assert math.isnan(found.train_loss[1])
     assert list(found.iteration) == [0, 20]
