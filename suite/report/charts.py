@@ -194,6 +194,7 @@ def _loss(board: Board) -> LineChart:
     caption = (
         "The median over seeds of the evaluated loss as a line, their range as a band, as far as all seeds go. "
         + pen.said
+        + " Smoothing, where it is chosen, draws the mean of so many neighbouring points in place of each; bands stay."
         + (
             f" The best setting of each method is named; the others stand faintly behind it, in {MOST_POINTS_OF_FAINT} "
             "bins at most."

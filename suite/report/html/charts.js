@@ -80,7 +80,7 @@ function start(figure) {
   if (lines) above.append(toggle("checkbox", "log", "logarithmic", state.log, set((on) => (state.log = on))));
   else above.append(toggle("checkbox", "share", "as shares", false, set((on) => (state.share = on))));
   if (data.smooth) {
-    const widths = { name: "smoothing", options: ["none", "mean of 5 points", "of 11", "of 31"] };
+    const widths = { name: "smoothing", options: ["none", "5 points", "11 points", "31 points"] };
     above.append(options(widths, "", set((option) => (state.smooth = [1, 5, 11, 31][option]))));
   }
   const legend = make("fieldset", { className: "legend" }, make("legend", {}, lines ? "lines" : "optimizers"));
@@ -123,15 +123,16 @@ function scheme() {
 
 // The contents mark the section that is being read.
 function follow() {
-  const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
-  const observer = new IntersectionObserver((entries) => {
-    for (const { target, isIntersecting } of entries) {
-      if (!isIntersecting) continue;
-      for (const link of links.values()) link.removeAttribute("aria-current");
-      links.get(target.id)?.setAttribute("aria-current", "true");
-    }
-  }, { rootMargin: "0px 0px -75% 0px" });
-  document.querySelectorAll("h2[id], h3[id]").forEach((heading) => observer.observe(heading));
+  const links = [...document.querySelectorAll("nav a")];
+  const headings = links.map((link) => document.getElementById(link.hash.slice(1)));
+  let due = false;
+  const mark = () => {
+    const passed = headings.filter((heading) => heading.getBoundingClientRect().top < 0.3 * innerHeight).length;
+    links.forEach((link, i) => (i === passed - 1 ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current")));
+    due = false;
+  };
+  addEventListener("scroll", () => { if (!due) { due = true; requestAnimationFrame(mark); } }, { passive: true });
+  mark();
 }
 
 scheme();

@@ -211,7 +211,8 @@ function drawBars(svg, data, state, width) {
   const rows = data.lines.map((line, i) => ({ line, values: data.values[i], note: data.notes[i] })).filter((_, i) => state.shown[i]);
   const sum = (values) => values.reduce((total, value) => total + (value ?? 0), 0);
   const most = state.share ? 1 : Math.max(...rows.map((row) => sum(row.values)), 1e-9);
-  const height = 30 + 50 * Math.max(rows.length, 1) + 40, x = scaled([0, most], [1, width - 14], false);
+  const narrow = width < 560, step = narrow ? 66 : 50; // the note has a line of its own where it would be cut off
+  const height = 30 + step * Math.max(rows.length, 1) + 40, x = scaled([0, most], [1, width - 14], false);
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.append(shape("text", { class: "label", x: 0, y: 14 }, state.share ? "share of an iteration" : data.unit));
   for (const tick of linearTicks([0, most], Math.max(3, Math.floor(width / 130)))) {
@@ -220,14 +221,15 @@ function drawBars(svg, data, state, width) {
     svg.append(shape("text", { class: "tick", x: x(tick), y: height - 12, "text-anchor": anchor }, state.share ? `${Math.round(100 * tick)} %` : written(tick)));
   }
   rows.forEach((row, place) => {
-    const top = 30 + 50 * place, total = state.share ? sum(row.values) || 1 : 1;
+    const top = 30 + step * place, under = narrow ? 16 : 0;
+    const total = state.share ? sum(row.values) || 1 : 1;
     svg.append(inked(shape("rect", { class: "part", x: 1, y: top + 4, width: 11, height: 11 }), { ...row.line, dashes: [] }));
-    const [name, note] = [shape("tspan", { class: "name" }, row.line.name), shape("tspan", { dx: 10 }, row.note)];
+    const [name, note] = [shape("tspan", { class: "name" }, row.line.name), shape("tspan", narrow ? { x: 1, dy: 17 } : { dx: 10 }, row.note)];
     svg.append(shape("text", { class: "bar-name", x: 18, y: top + 14 }, name, note));
     let before = 0;
     row.values.forEach((value, part) => {
       const share = (value ?? 0) / total, left = x(before), length = x(before + share) - left;
-      const bar = inked(shape("rect", { class: "part", x: left, y: top + 20, width: Math.max(length, 0), height: 18 }), data.parts[part]);
+      const bar = inked(shape("rect", { class: "part", x: left, y: top + 20 + under, width: Math.max(length, 0), height: 18 }), data.parts[part]);
       bar.append(shape("title", {}, `${row.line.name}, ${data.parts[part].name}: ${written(value)} ms`));
       svg.append(bar);
       before += share;

@@ -95,7 +95,7 @@ def _trace(trace: Trace) -> dict[str, Any]:
         "x": _numbers(points.x),
         "y": _numbers(points.median),
     }
-    if points.seeds > 1:
+    if points.seeds > 1 or not np.array_equal(points.low, points.high):  # bins of one seed have a range too
         data |= {"low": _numbers(points.low), "high": _numbers(points.high)}
     if trace.end is not None:
         data["end"] = _numbers(np.nan if value is None else value for value in trace.end)

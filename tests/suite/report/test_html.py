@@ -6,7 +6,9 @@ import base64
 import hashlib
 import json
 import re
+import tomllib
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,7 +29,6 @@ from tests.suite.stores import evaluations, finished, fisher, iterations, kept, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from suite.commands.matrix import Matrix
     from suite.report.document import Block
@@ -240,6 +241,16 @@ def test_every_chart_has_words_and_its_own_data(text: str, found: Findings) -> N
     assert cross["end"][0] == pytest.approx(0.07)
 
 
+def test_what_bins_of_a_single_seed_span_is_kept(tmp_path: Path) -> None:
+    matrix = matrix_of(tmp_path)
+    losses = [30.0] * 1000
+    losses[431] = 90.0
+    with open_store(f"sqlite:///{tmp_path}/single.sqlite") as store:
+        finished(store, matrix.cells[0], Records(iterations(9), evaluations(losses), []))
+        loss = json.loads(Page(written(store, matrix, tmp_path / "out", "html")).scripts[0])
+    assert {max(trace["high"]) for trace in loss["traces"]} == {80, 80.5}
+
+
 def test_the_same_store_gives_the_same_bytes(store: Store, matrix: Matrix, tmp_path: Path) -> None:
     one = written(store, matrix, tmp_path / "one", "html")
     assert written(store, matrix, tmp_path / "two", "html") == one
@@ -275,6 +286,14 @@ def test_pictures_that_no_chart_stands_for_are_drawn_for_the_page(
     text = written(store, matrix, tmp_path / "out", "html")
     assert text.count("data:image/png;base64,iVBOR") == 4
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
+
+
+def test_whatever_the_page_is_made_of_is_installed_with_the_package() -> None:
+    root = Path(__file__).parents[3]
+    globs = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["suite"]
+    declared = {path for pattern in globs for path in (root / "suite").glob(pattern)}
+    assert {path for path in (root / "suite/report/html").iterdir() if path.suffix in (".css", ".js")} <= declared
+    assert len(declared) == 4
 
 
 @pytest.mark.parametrize("scheme", [0, 1])
