@@ -99,7 +99,8 @@ def _fixed(spec: Spec, tuning: Tuning, dataset: str) -> Iterator[str]:
 def _shortcomings(study: Study) -> Iterator[str]:
     if not study.complete:
         yield f"The tuning of {study.optimizer} is not complete."
-    elif study.winner is None:
+        return
+    if study.winner is None:
         yield f"Every trial of {study.optimizer} diverged."
     for option, end in study.unbracketed.items():
         yield f"The {option} of {study.optimizer} is the {end} that was tried: a better one may lie beyond."

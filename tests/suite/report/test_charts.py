@@ -29,7 +29,9 @@ def charts_of(folder: Path, records: dict[tuple[str, int], tuple[Records, str]],
         for cell in matrix.cells:
             if (cell.optimizer, cell.seed) in records:
                 finished(store, cell, *records[cell.optimizer, cell.seed])
-        return {name: chart for (_, name), chart in charts(findings(store, matrix.spec, matrix.cells, None)).items()}
+        return {
+            name: chart for (_, name), chart in charts(findings(store, matrix.spec, matrix.stage(None), None)).items()
+        }
 
 
 def loss_of(found: dict[str, Chart]) -> LineChart:

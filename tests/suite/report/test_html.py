@@ -126,11 +126,11 @@ def store(tmp_path: Path, matrix: Matrix) -> Iterator[Store]:
 
 @pytest.fixture
 def found(store: Store, matrix: Matrix) -> Findings:
-    return findings(store, matrix.spec, matrix.cells, None)
+    return findings(store, matrix.spec, matrix.stage(None), None)
 
 
 def written(store: Store, matrix: Matrix, folder: Path, *formats: str) -> str:
-    write_report(store, matrix.spec, matrix.cells, folder, command="run <it>", formats=formats, fingerprint=None)
+    write_report(store, matrix.spec, matrix.stage(None), folder, command="run <it>", formats=formats, fingerprint=None)
     return (folder / "report.html").read_text(encoding="utf-8")
 
 

@@ -88,7 +88,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def page_of(store: Any, matrix: Any, folder: Path) -> Path:
-    write_report(store, matrix.spec, matrix.cells, folder / "out", command="c", formats=["html"], fingerprint=None)
+    write_report(
+        store, matrix.spec, matrix.stage(None), folder / "out", command="c", formats=["html"], fingerprint=None
+    )
     return folder / "out" / "report.html"
 
 
