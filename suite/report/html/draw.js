@@ -43,8 +43,8 @@ function logTicks([low, high]) {
   const decades = Math.log10(high / low);
   const steps = decades > 4 ? [1] : decades > 1.3 ? [1, 2, 5] : decades > 0.4 ? [1, 1.5, 2, 3, 4, 5, 7] : null;
   if (steps === null) return linearTicks([low, high], 5);
-  const ticks = [];
-  for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power++)
+  const ticks = [], stride = Math.ceil(decades / 8);
+  for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power += stride)
     for (const step of steps) if (step * 10 ** power >= low && step * 10 ** power <= high) ticks.push(step * 10 ** power);
   return ticks;
 }
@@ -100,7 +100,8 @@ function path(xs, ys, x, y, log) {
   ys.forEach((value, i) => {
     if (value === null || (log && value <= 0)) pen = "M";
     else {
-      drawn += `${pen}${x(xs[i]).toFixed(1)} ${y(value).toFixed(1)}`;
+      const height = Math.max(-1e5, Math.min(1e5, y(value))); // an explosion leaves the frame, not the numbers of SVG
+      drawn += `${pen}${x(xs[i]).toFixed(1)} ${height.toFixed(1)}`;
       pen = "L";
     }
   });

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ from tests.suite.helpers import SMALL
 from tests.suite.stores import begin, evaluations, finished, fisher, iterations, kept, matrix_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from selenium.webdriver.remote.webdriver import WebDriver
@@ -128,6 +129,15 @@ def fronts(part: WebElement) -> set[str]:
 
 def said(part: WebElement) -> str:
     return str(part.find_element(By.CSS_SELECTOR, ".stage svg > title").get_attribute("textContent"))
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    """What the browser does in its own time."""
+    for _ in range(100):
+        if true():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not come to pass within five seconds")
 
 
 def test_it_draws_without_an_error_or_a_request(page: WebDriver, report: Path) -> None:
@@ -264,12 +274,12 @@ def test_the_page_is_dark_where_the_system_is_and_when_asked_to(page: WebDriver)
         page.execute_cdp_cmd(
             "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
         )
-        assert (look(), page.find_element(By.ID, "theme").text) == (dark, "Light page")
+        eventually(lambda: (look(), page.find_element(By.ID, "theme").text) == (dark, "Light page"))
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
         page.find_element(By.ID, "theme").click()
         assert look() == dark
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
-        assert look() == light, "paper is white"
+        eventually(lambda: look() == light)  # paper is white
     finally:
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
 
@@ -279,12 +289,13 @@ def test_a_narrow_screen_scrolls_tables_in_their_own_box(page: WebDriver) -> Non
         page.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride", {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
         )
-        time.sleep(0.2)
         assert page.execute_script("return document.documentElement.scrollWidth <= innerWidth && innerWidth === 400")
         assert page.execute_script(
             "return [...document.querySelectorAll('.table')].some((box) => box.scrollWidth > box.clientWidth)"
         )
-        assert page.execute_script("return document.querySelector('.stage svg').viewBox.baseVal.width") < 400
+        eventually(
+            lambda: page.execute_script("return document.querySelector('.stage svg').viewBox.baseVal.width") < 400
+        )
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
@@ -296,10 +307,7 @@ def test_the_data_behind_a_figure_are_those_that_it_draws(
     data = json.loads(str(part.find_element(By.TAG_NAME, "script").get_attribute("textContent")))
     part.find_element(By.CSS_SELECTOR, "button.data").click()
     path = tmp_path_factory.getbasetemp() / "downloads" / "digits-loss.csv"
-    for _ in range(100):
-        if path.exists():
-            break
-        time.sleep(0.05)
+    eventually(path.exists)
     rows = list(csv.DictReader(path.read_text().splitlines()))
     drawn = [(t, i) for t in data["traces"] for i in range(len(t["x"]))]
     points = [row for row in rows if row["kind"] != "diverged here"]
@@ -309,6 +317,24 @@ def test_the_data_behind_a_figure_are_those_that_it_draws(
         assert (float(row["x"]), float(row["y"])) == (trace["x"][i], trace["y"][i])
         assert row["against"] == data["choices"][0]["options"][trace["at"][0]]
         assert row["low"] == ("" if "low" not in trace else str(trace["low"][i]))
+
+
+@pytest.mark.parametrize("loss", [math.nan, 1e30])
+def test_where_everything_diverged_that_is_seen(browser: WebDriver, tmp_path: Path, loss: float) -> None:
+    matrix = matrix_of(tmp_path)
+    with open_store(f"sqlite:///{tmp_path}/store.sqlite") as store:
+        *before, last = iterations(3)
+        steps = [*(before if math.isfinite(loss) else []), last._replace(loss=loss)]
+        finished(store, matrix.cells[0], Records(steps, [], []), "diverged")
+        path = page_of(store, matrix, tmp_path)
+    visit(browser, path)
+    assert browser.get_log("browser") == []
+    part = figure(browser, "loss")
+    if math.isfinite(loss):
+        assert len(part.find_elements(By.CSS_SELECTOR, ".stage .cross")) == 1
+        assert len(part.find_elements(By.CSS_SELECTOR, ".stage .grid")) < 12
+    else:
+        assert "× sgd seed 0 diverged at iteration 3" in part.find_element(By.CSS_SELECTOR, ".stage svg").text
 
 
 def test_a_million_iterations_are_there_within_two_seconds(browser: WebDriver, tmp_path: Path) -> None:
