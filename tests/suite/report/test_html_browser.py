@@ -117,14 +117,12 @@ def control(part: WebElement, name: str) -> WebElement:
 
 def drawn(part: WebElement, kind: str = "line") -> dict[str, str]:
     """Label → path of the lines of a kind."""
-    paths = part.find_elements(By.CSS_SELECTOR, f".stage path.line.{kind}" if kind != "line" else ".stage path.line")
-    found = {p.get_attribute("data-label"): p for p in paths if kind in str(p.get_attribute("class")).split()}
-    return {str(label): str(p.get_attribute("d")) for label, p in found.items()}
+    paths = part.find_elements(By.CSS_SELECTOR, f'.stage path[class="line {kind}"]')
+    return {str(path.get_attribute("data-label")): str(path.get_attribute("d")) for path in paths}
 
 
 def fronts(part: WebElement) -> set[str]:
-    paths = part.find_elements(By.CSS_SELECTOR, '.stage path[class="line line"]')
-    return {str(p.get_attribute("data-label")) for p in paths}
+    return set(drawn(part))
 
 
 def said(part: WebElement) -> str:
