@@ -25,6 +25,7 @@ from suite.report.palette import (
     lines,
 )
 from suite.report.ranks import ranks
+from suite.report.targets import CLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from suite.report.comparison import Comparison
     from suite.report.leaderboard import Board, Findings, Result, Standing
     from suite.report.ranks import Ranks
+    from suite.report.statistics import ProfileChart
 
     Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -118,7 +120,10 @@ Chart = LineChart | BarChart
 
 def charts(findings: Findings) -> dict[tuple[str, str], Chart]:
     """(data set, name) → chart, of all pictures whose data are lines or bars."""
-    return {(board.dataset, name): chart for board in findings.boards for name, chart in _charts(board)}
+    found = {(board.dataset, name): chart for board in findings.boards for name, chart in _charts(board)}
+    if findings.profile is not None:
+        found["", "profile"] = _profile(findings.profile, findings)
+    return found
 
 
 def _charts(board: Board) -> Iterator[tuple[str, Chart]]:
@@ -269,17 +274,19 @@ def _fisher(board: Board) -> LineChart:
     rows = [row for results in measured.values() for result in results for row in result.own_errors]
     layers = in_order({row.layer for row in rows})
     named, pen = lines(board.shown), _Pen()
+    whats = _WHERE | ({"efficiency": "efficiency"} if any(math.isfinite(row.efficiency) for row in rows) else {})
     for line, (optimizer, results) in enumerate(measured.items()):
         for i, layer in enumerate([None, *layers]):
-            for j, what in enumerate(_WHERE.values()):
+            for j, what in enumerate(whats.values()):
                 pen.draw("line", optimizer, line, (i, j), [own_curve(r, what, layer) for r in results])
-                best = [own_curve(r, f"best_{what}", layer) for r in results]
-                pen.draw("optimum", f"{optimizer}, best possible", line, (i, j), best)
+                if what in _WHERE.values():
+                    best = [own_curve(r, f"best_{what}", layer) for r in results]
+                    pen.draw("optimum", f"{optimizer}, best possible", line, (i, j), best)
     return LineChart(
         caption="The median over seeds as a line, their range as a band; dotted, the best possible at that rank. "
         + pen.said,
-        y="‖F − F̂‖ / ‖F‖",
-        choices=[Choice("layer", [_MEAN, *layers]), Choice("error", list(_WHERE))],
+        y="‖F − F̂‖ / ‖F‖" + (", or efficiency of the direction" if len(whats) > len(_WHERE) else ""),
+        choices=[Choice("layer", [_MEAN, *layers]), Choice("error", list(whats))],
         lines=[Style(optimizer, named[optimizer].color, named[optimizer].linestyle) for optimizer in measured],
         traces=pen.traces,
     )
@@ -336,6 +343,27 @@ def _ranks(found: Ranks, board: Board) -> LineChart:
         choices=[Choice("layer", list(found.layers)), Choice("side", list(_SIDES))],
         lines=[Style(optimizer, named[optimizer].color, named[optimizer].linestyle) for optimizer in found.runs],
         traces=pen.traces,
+    )
+
+
+def _profile(profile: ProfileChart, findings: Findings) -> LineChart:
+    """The share of problems solved within a factor of the fastest, as steps."""
+    styles = lines({s.optimizer: s for board in findings.boards for s in board.standings}.values())
+    traces = []
+    for at, profiles in enumerate(profile.by_clock.values()):
+        x = profiles.factors.repeat(2)[1:]
+        for line, optimizer in enumerate(profile.optimizers):
+            share, low, high = (part[line].repeat(2)[:-1] for part in (profiles.shares, profiles.low, profiles.high))
+            banded = bool(np.isfinite(low).all())
+            points = Band(x, share, low if banded else share, high if banded else share, 2 if banded else 1)
+            traces.append(Trace("line", optimizer, line, (at,), points))
+    return LineChart(
+        caption="The share of problems solved within a factor of the fastest time, with its band.",
+        y="share of problems solved",
+        choices=[Choice("time", [CLOCKS[clock] for clock in profile.by_clock])],
+        lines=[Style(name, styles[name].color, styles[name].linestyle) for name in profile.optimizers],
+        traces=traces,
+        x="factor of the fastest",
     )
 
 

@@ -193,19 +193,27 @@ def _time(board: Board) -> Figure:
 
 
 def _fisher(board: Board) -> Figure:
-    """Fisher error over training, mean over layers: in batch and held out, with the optimum of the same rank."""
-    figure, axes = _two_panels(height=4.1)
+    """Over training, mean over layers: Fisher error in batch and held out, with the optimum of its rank; efficiency."""
+    figure = Figure(figsize=(10.5, 4.1), layout="constrained")
+    whats = {"in_batch": "best_in_batch", "held_out": "best_held_out"} | (
+        {"efficiency": None} if _steered(board) else {}
+    )
+    axes = list(figure.subplots(1, len(whats)))
+    axes[1].sharey(axes[0])
     styles = lines(board.shown)
-    for axis, what in zip(axes, ("in_batch", "held_out"), strict=True):
+    for axis, (what, optimum) in zip(axes, whats.items(), strict=True):
         for standing in board.shown:
             measured = [result for result in standing.results if result.own_errors]
             if not measured:
                 continue
             style = styles[standing.optimizer]
             _draw(axis, [own_curve(r, what) for r in measured], style, label=standing.optimizer)
-            best = [own_curve(r, f"best_{what}") for r in measured]
-            _draw(axis, best, style._replace(linestyle=_DOTS), label=None, fill=False)
+            if optimum is not None:
+                best = [own_curve(r, optimum) for r in measured]
+                _draw(axis, best, style._replace(linestyle=_DOTS), label=None, fill=False)
         axis.set_xlabel("iteration")
+    for axis in axes[2:]:
+        axis.set_title("Efficiency of the direction")
     axes[0].set_ylabel("‖F − F̂‖ / ‖F‖, mean over layers")
     axes[0].set_title("Fisher error on the fitted batch")
     axes[1].set_title("… and on fresh test examples")
@@ -213,6 +221,13 @@ def _fisher(board: Board) -> Figure:
     axes[0].set_ylim(bottom=0)
     _legend(figure, axes[0], board)
     return figure
+
+
+def _steered(board: Board) -> bool:
+    """Whether the efficiency of any direction was measured."""
+    return any(
+        np.isfinite(row.efficiency) for standing in board.shown for r in standing.results for row in r.own_errors
+    )
 
 
 def _draw(axis: Axes, runs: Sequence[Curve], line: Line, *, label: str | None, fill: bool = True) -> None:

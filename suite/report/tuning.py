@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from suite.grids import spelled
-from suite.report.document import Heading, Paragraph, Picture, Table
+from suite.report.document import Folded, Heading, Paragraph, Picture, Table
 from suite.report.numbers import ABSENT, number
 from suite.report.tables import TextTable
 from suite.tuning.search import MOST_EXTENSIONS
@@ -38,6 +38,7 @@ def tuning_blocks(spec: Spec, studies: Sequence[Study]) -> list[Block]:
             Heading(f"Tuning on {dataset}", 3),
             Table(table(mine), names=("optimizer", "best setting", "at an end of what was tried")),
             Picture(dataset, "tuning", f"{dataset}: final training loss of every trial against the options tried"),
+            Folded(f"All trials on {dataset}", [Table(trials(mine), names=("optimizer", "setting"))]),
         ]
     return blocks
 
@@ -71,6 +72,24 @@ def table(studies: Sequence[Study]) -> TextTable:
         "second best",
         "at an end of what was tried",
     ]
+    return TextTable(headings, rows).without_empty_columns()
+
+
+def trials(studies: Sequence[Study]) -> TextTable:
+    """One row a trial, in the order in which they were proposed: its loss, the mean over the tuning seeds."""
+    rows = [
+        [
+            study.optimizer,
+            trial.name,
+            number(trial.loss, 4),
+            f"{trial.diverged} of {len(trial.cells)}" if trial.diverged else ABSENT,
+            "yes" if trial.beyond else ABSENT,
+            "chosen" if trial is study.winner else ABSENT,
+        ]
+        for study in studies
+        for trial in study.trials
+    ]
+    headings = ["optimizer", "setting", "training loss", "diverged", "beyond the grid", ""]
     return TextTable(headings, rows).without_empty_columns()
 
 

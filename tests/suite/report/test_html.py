@@ -183,11 +183,8 @@ def test_foreign_text_is_text(text: str) -> None:
     for script, (_, attributes) in zip(parsed.scripts, (t for t in parsed.tags if t[0] == "script"), strict=True):
         if attributes.get("type") == "application/json":
             data = json.loads(script)
-            assert (
-                EVIL in [o for c in data.get("choices", []) for o in c["options"]]
-                or data["kind"] == "bars"
-                or (data["choices"][0]["name"] == "against")
-            )
+            by_layer = data["kind"] == "lines" and data["choices"][0]["name"] == "layer"
+            assert not by_layer or EVIL in data["choices"][0]["options"]
 
 
 def test_json_ends_no_script_and_comes_back_as_it_was() -> None:
@@ -225,7 +222,7 @@ def test_tables_have_captions_and_headers_with_scope(text: str, found: Findings)
 def test_every_chart_has_words_and_its_own_data(text: str, found: Findings) -> None:
     parsed = Page(text)
     drawn = charts(found)
-    assert [name for _, name in drawn] == ["loss", "time", "fisher", "ranks"]
+    assert [name for _, name in drawn] == ["loss", "time", "fisher", "ranks", "profile"]
     svgs = [a for tag, a in parsed.tags if tag == "svg"]
     assert len(svgs) == len(drawn)
     ids = {a.get("id") for _, a in parsed.tags}
@@ -284,7 +281,7 @@ def test_pictures_that_no_chart_stands_for_are_drawn_for_the_page(
 ) -> None:
     monkeypatch.setattr("suite.report.charts.charts", lambda found: {})
     text = written(store, matrix, tmp_path / "out", "html")
-    assert text.count("data:image/png;base64,iVBOR") == 4
+    assert text.count("data:image/png;base64,iVBOR") == 5
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
 
 

@@ -140,7 +140,7 @@ def eventually(true: Callable[[], bool]) -> None:
 
 def test_it_draws_without_an_error_or_a_request(page: WebDriver, report: Path) -> None:
     names = [f.get_attribute("id") for f in page.find_elements(By.CSS_SELECTOR, "figure.chart")]
-    assert names == [f"figure-digits-{name}" for name in ("loss", "time", "fisher", "ranks")]
+    assert names == [*(f"figure-digits-{name}" for name in ("loss", "time", "fisher", "ranks")), "figure-profile"]
     assert fronts(figure(page, "loss")) == {"sgd", "adam", "kfac", "kpsvd"}
     assert len(figure(page, "time").find_elements(By.CSS_SELECTOR, ".stage rect.part")) == 4 * (4 + 1)
     assert page.get_log("browser") == []
