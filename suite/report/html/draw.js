@@ -88,7 +88,7 @@ function domains(traces, log) {
 
 function fromZero(values) {
   const low = Math.min(...values);
-  return low >= 0 && low < 0.4 * Math.max(...values) ? 0 : low;
+  return low >= 0 && low < 0.2 * Math.max(...values) ? 0 : low;
 }
 
 function opened([low, high]) {
