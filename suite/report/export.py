@@ -9,12 +9,16 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from suite.report.comparison import comparisons
+from suite.report.flags import flags
 from suite.report.ranks import ranks
+from suite.report.statistics import against_baselines, overall, speedups
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from suite.analysis.intervals import Estimate
     from suite.report.leaderboard import Board, Findings, Result, Standing
+    from suite.report.statistics import Faster, Versus
 
 _CELL = ("dataset", "optimizer", "seed")
 
@@ -43,7 +47,16 @@ def write_json(findings: Findings, folder: Path) -> list[Path]:
                 "pixels": board.pixels,
                 "floor": board.floor,
                 "parameters": board.parameters,
+                "flags": flags(findings, board),
                 "standings": [_standing(standing) for standing in board.standings],
+                "differences": [_versus(row) for row in against_baselines(board)],
+                "speedups": [
+                    {"target": target.value} | row
+                    for target in board.targets
+                    if not math.isnan(target.value)
+                    for faster in speedups(board, target.value)
+                    for row in _faster(faster)
+                ],
                 "inverse_ranks": _ranks(board),
                 "approximations": [
                     {"optimizer": comparison.optimizer, "seeds": comparison.seeds} | row._asdict()
@@ -52,6 +65,11 @@ def write_json(findings: Findings, folder: Path) -> list[Path]:
                 ],
             }
             for board in findings.boards
+        ],
+        "overall": [
+            {"optimizer": row.optimizer, "mean_rank": _estimate(row.rank)}
+            | {"lower_than": {other: _estimate(each) for other, each in row.beats.items()}}
+            for row in overall(findings.boards)
         ],
         "gaps": [{"cell": gap.cell.name, "state": gap.state, "error": gap.error} for gap in findings.gaps],
         "diverged": [result.cell.name for result in findings.diverged],
@@ -78,6 +96,25 @@ def _standing(standing: Standing) -> dict[str, Any]:
         "fisher": None if standing.fisher is None else standing.fisher._asdict(),
         "phases": standing.phases,
     }
+
+
+def _estimate(estimate: Estimate) -> dict[str, Any]:
+    return {"value": estimate.value, "n": estimate.n} | estimate.interval._asdict()
+
+
+def _versus(row: Versus) -> dict[str, Any]:
+    numbers = {"difference": _estimate(row.difference), "ends_lower": _estimate(row.beats)}
+    return {"optimizer": row.optimizer, "against": row.baseline} | numbers
+
+
+def _faster(row: Faster) -> list[dict[str, Any]]:
+    """A row for each clock."""
+    return [
+        {"optimizer": row.optimizer, "against": row.baseline, "clock": clock}
+        | {"ratio": found.ratio, "kind": found.kind, "pairs": found.pairs, "of": found.of}
+        | found.interval._asdict()
+        for clock, found in row.speedups.items()
+    ]
 
 
 def _ranks(board: Board) -> list[dict[str, Any]]:

@@ -171,11 +171,13 @@ def test_the_report_says_what_the_store_holds(measured: Path) -> None:
             f"SELECT optimizer, avg(train_loss) FROM evaluations {OF_RUN} WHERE iteration = 60 GROUP BY optimizer",
         )
     )
-    ranked = re.findall(r"^\|\s*\**\d\**\s*\|\s*\**(\w+)\**\s*\|\s*\**([\d.]+) ±", page, re.MULTILINE)
-    assert [name for name, _ in ranked] == sorted(final, key=final.__getitem__)
-    for name, mean in ranked:
+    ranked = re.findall(r"^\|\s*\**(\d)\**\s*\|\s*\**(\w+)\**\s*\|\s*\**([\d.]+) ±", page, re.MULTILINE)
+    assert sorted(ranked, key=lambda row: (row[0], final[row[1]])) == ranked, "by rank, then by loss"
+    assert ranked[0][:2] == ("1", min(final, key=final.__getitem__))
+    assert {name for _, name, _ in ranked} == set(final)
+    for _, name, mean in ranked:
         assert float(mean) == pytest.approx(final[name], abs=0.51 * 10 ** -len(mean.partition(".")[2]))
-    assert "missed (0 of 2)" in page, "a target that nobody reaches is a miss"
+    assert re.search(r"\| +0 of 2 \| +missed \|", page), "a target that nobody reaches is a miss"
     for picture in re.findall(r"\]\(([^)]+\.png)\)", page):
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")
     cells = list(csv.DictReader((folder / "cells.csv").read_text().splitlines()))

@@ -190,7 +190,14 @@ def test_json_has_no_nan_and_csv_no_gaps(store: Store, matrix: Matrix, tmp_path:
         raise AssertionError(constant)
 
     document = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
-    assert document["boards"][0]["standings"][3]["train_loss"]["mean"] is None
+    board = document["boards"][0]
+    assert board["standings"][3]["train_loss"]["mean"] is None
+    assert [standing["rank"] for standing in board["standings"]] == [1, 1, 3, None]
+    (against_adam,) = (row for row in board["differences"] if (row["optimizer"], row["against"]) == ("kfac", "adam"))
+    assert (against_adam["difference"]["value"], against_adam["ends_lower"]["n"]) == (-2.5, 2)
+    row = next(row for row in board["speedups"] if (row["optimizer"], row["against"]) == ("kfac", "adam"))
+    assert (row["target"], row["clock"], row["ratio"], row["low"]) == (20, "iteration", 1, None)
+    assert "Seeds diverged: sgd (1 of 2)." in board["flags"]
     lines = (tmp_path / "cells.csv").read_text().splitlines()
     assert len(lines) == 1 + 6
     assert len({line.count(",") for line in lines}) == 1
@@ -200,6 +207,11 @@ def test_the_terminal_shows_the_same_ranking(store: Store, matrix: Matrix) -> No
     text = terminal_leaderboard(store, matrix.spec, matrix.stage(None), "sources")
     assert "15.50 ± 0.71" in text
     assert text.index("kfac") < text.index("adam") < text.index("sgd")
+    (board,) = findings(store, matrix.spec, matrix.cells, "sources").boards
+    shown = [line.split()[:2] for line in text.splitlines()[3:]]
+    assert shown == [row[:2] for row in tables.ranking(board).rows] == [
+        ["1", "kfac"], ["1", "adam"], ["3", "sgd"], ["—", "kpsvd"],
+    ]  # fmt: skip
 
 
 def test_a_board_without_floor_or_adam_leaves_those_columns_out(tmp_path: Path) -> None:
