@@ -47,9 +47,8 @@ def percentile_interval(
     """The middle `level` of bootstrap samples (draws, …), below and above.
 
     What it covers depends on the number of groups more than on the level: of the mean of normal values, at 95 %, one
-    group of 2, 3, 5 and 10 seeds .5, .76, .83 and .92; 2, 3, 5, 8 and 15 groups of three seeds, where groups vary as
-    much as seeds, .73, .85, .90, .91 and .95. So means have `t_interval` and `mean_over_groups`, which cover what
-    they say; a studentised bootstrap, infinite at two groups, did no better. This one is for what is no mean.
+    group of 2 and 3 seeds .5 and .76, 2 and 3 groups of three seeds, where groups vary as much as seeds, .73 and .85.
+    So means have `t_interval` and `mean_over_groups`, which cover what they say. This one is for what is no mean.
     """
     low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high

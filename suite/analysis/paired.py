@@ -52,9 +52,8 @@ def probability_lower(a: Mapping[int, float], b: Mapping[int, float], level: flo
 def probability_over_groups(groups: Sequence[NDArray[np.float64]], level: float = LEVEL) -> Estimate:
     """The mean over groups (data sets) of the share of `wins` in each, for groups that were not measured.
 
-    The interval is Clopper and Pearson's with groups as the trials, whatever their seeds. It covers more than it says
-    (1.00 in simulations of 2 to 15 groups of three), where the hierarchical bootstrap covers as little as .25 of two
-    groups and .53 of five: where all groups agree, it knows no doubt.
+    The interval is Clopper and Pearson's with groups as the trials, whatever their seeds, which covers more than it
+    says; a bootstrap over groups knows no doubt where all groups agree, and of few they often do.
     """
     if not groups:
         return Estimate(math.nan, UNKNOWN, 0)
