@@ -207,7 +207,7 @@ def test_the_terminal_shows_the_same_ranking(store: Store, matrix: Matrix) -> No
     text = terminal_leaderboard(store, matrix.spec, matrix.stage(None), "sources")
     assert "15.50 ± 0.71" in text
     assert text.index("kfac") < text.index("adam") < text.index("sgd")
-    (board,) = findings(store, matrix.spec, matrix.cells, "sources").boards
+    (board,) = findings(store, matrix.spec, matrix.stage(None), "sources").boards
     shown = [line.split()[:2] for line in text.splitlines()[3:]]
     assert shown == [row[:2] for row in tables.ranking(board).rows] == [
         ["1", "kfac"], ["1", "adam"], ["3", "sgd"], ["—", "kpsvd"],
