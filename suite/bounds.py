@@ -1,8 +1,8 @@
-"""How long a cell may train, and the seeds that it may start from."""
+"""How long a cell may train, the seeds that it may start from, and how cells are scheduled."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -27,3 +27,21 @@ class Budget(Model):
         if self.epochs is None and self.iterations is None and self.seconds is None:
             raise ValueError("needs at least one of epochs, iterations and seconds")
         return self
+
+
+class Scheduling(Model):
+    """How cells are run; no part of what they are, so a result stays one whatever is changed here."""
+
+    timing: Literal["packed", "exclusive"] = Field(
+        default="packed",
+        description="a cell in every slot, which is recorded as contended; or one at a time on the whole machine",
+    )
+    wall_seconds: float | None = Field(
+        default=None, gt=0, description="a cell that takes longer by the wall clock is ended; never if not given"
+    )
+    silent_seconds: float = Field(
+        default=1800.0, gt=0, description="a worker that has sent nothing for so long is taken to hang, and ended"
+    )
+    retry_oom: bool = Field(
+        default=False, description="whether a cell that ran out of memory is run again once all others are done, alone"
+    )

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from suite.bounds import Budget, Seed
+from suite.bounds import Budget, Scheduling, Seed
 from suite.faults import shown
 from suite.grids import same_label
 from suite.model import Model
@@ -189,5 +189,6 @@ class Outline(Model):
     targets: dict[str, _Targets] = Field(default_factory=dict)
     measure: Measure = Measure()
     tuning: TuningOutline | None = None
+    scheduling: Scheduling = Scheduling()
     exclude: list[Exclusion] = Field(default_factory=list)
     defaults: Defaults = Defaults()

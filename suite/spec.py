@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from suite import yaml
-from suite.bounds import Budget
+from suite.bounds import Budget, Scheduling
 from suite.entries import Entry
 from suite.faults import Fault, KeyPath, SpecError, faults_of, shown
 from suite.grids import axes, base_label, combinations, same_label, size
@@ -48,6 +48,7 @@ class Spec:
     measure: Measure
     targets: dict[str, tuple[Target, ...]]  # data set → evaluation training losses to reach, nats per example
     tuning: Tuning | None
+    scheduling: Scheduling
     exclude: tuple[Exclusion, ...]
     warnings: list[str]
     document: yaml.Document
@@ -120,6 +121,7 @@ class _Reading:
             measure=outline.measure,
             targets={label: tuple(values) for label, values in outline.targets.items()},
             tuning=tuning,
+            scheduling=outline.scheduling,
             exclude=tuple(outline.exclude),
             warnings=self._lines(self._warnings),
             document=self._document,

@@ -83,11 +83,11 @@ def _measure(
 ) -> Summary:
     """Run what is missing, each cell once; then what follows from it, as long as anything does."""
     from suite.environment import current_environment
-    from suite.scheduling.local import Provenance, Summary, run_cells
+    from suite.scheduling.local import Provenance, Site, Summary, run_cells
 
     total = Summary()
     tried: set[str] = set()
-    provenance = None
+    site = None
     while not total.interrupted:
         stage = matrix.stage(store)
         done = {*tried, *_measured(store, stage, matrix)}
@@ -96,16 +96,17 @@ def _measure(
         )
         if not missing:
             break
-        if provenance is None:
+        if site is None:
             provenance = Provenance(
                 experiment=store.experiment(matrix.spec.name, matrix.spec.text),
                 environment=store.environment(current_environment()),
                 fingerprint=library_fingerprint(),
             )
+            site = Site(slots, store, provenance, folders, matrix.spec.scheduling)
         what = f"Tuning: {len(missing)} trials" if missing[0] in stage.trials else f"Measuring {len(missing)} cells"
         console.print(f"{what} on {', '.join(slot.name for slot in slots)} into {db}")
         with view_for(console, len(missing)) as view:
-            total.add(run_cells(missing, slots, store, provenance, view, folders))
+            total.add(run_cells(missing, site, view))
         tried.update(cell.key for cell in missing)
     return total
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
+    from suite.bounds import Scheduling
     from suite.matrix import Cell
     from suite.problems import Folders
     from suite.records import Records
@@ -99,39 +100,53 @@ class _Worker:
     ready: bool = False
     run: int | None = None
     cell: Cell | None = None
+    begun: float = 0.0  # the cell at hand, by the monotonic clock
+    heard: float = 0.0  # the last message
+    asked: float | None = None  # to end the cell at hand, for taking too long
+
+    def overdue(self, rules: Scheduling) -> str | None:
+        """Why its cell is to be ended; None where it is not."""
+        now = time.monotonic()
+        if self.cell is None:
+            return None
+        if rules.wall_seconds is not None and now - self.begun > rules.wall_seconds:
+            return f"took more than the {rules.wall_seconds:g} seconds of scheduling.wall_seconds"
+        if now - self.heard > rules.silent_seconds:
+            return f"sent nothing for the {rules.silent_seconds:g} seconds of scheduling.silent_seconds"
+        return None
 
 
-def run_cells(
-    cells: Sequence[Cell],
-    slots: Sequence[Slot],
-    store: Store,
-    provenance: Provenance,
-    view: View,
-    folders: Folders,
-) -> Summary:
+@dataclass(frozen=True)
+class Site:
+    """Where and how cells are run."""
+
+    slots: Sequence[Slot]
+    store: Store
+    provenance: Provenance
+    folders: Folders
+    rules: Scheduling
+
+
+def run_cells(cells: Sequence[Cell], site: Site, view: View) -> Summary:
     """Train every cell, each in the first slot that is free, in the order given.
 
     A worker that dies takes its own cell along (recorded as an error, with the end of its output) and is replaced.
-    Ctrl-C or SIGTERM once: workers send what they have measured, their cells are recorded as interrupted. Twice:
-    workers are killed at once.
+    A cell that takes too long is asked to end, then its worker is terminated, then killed, and whatever that one has
+    started with it. Ctrl-C or SIGTERM once: workers send what they have measured, their cells are recorded as
+    interrupted. Twice: workers are killed at once.
     """
-    with _Scheduler(cells, slots, store, provenance, view, folders) as scheduler:
+    with _Scheduler(cells, site, view) as scheduler:
         return scheduler.run()
 
 
 class _Scheduler:
-    def __init__(
-        self,
-        cells: Sequence[Cell],
-        slots: Sequence[Slot],
-        store: Store,
-        provenance: Provenance,
-        view: View,
-        folders: Folders,
-    ) -> None:
+    def __init__(self, cells: Sequence[Cell], site: Site, view: View) -> None:
         self.queue = deque(cells)
-        self.slots = slots[: len(cells)]
-        self.store, self.provenance, self.view, self.folders = store, provenance, view, folders
+        self.alone: deque[Cell] = deque()  # ran out of memory, and run again with nothing beside them
+        self.retried: set[str] = set()
+        self.slots = site.slots[: 1 if site.rules.timing == "exclusive" else len(cells)]
+        self.store, self.provenance, self.folders, self.rules = site.store, site.provenance, site.folders, site.rules
+        self.view = view
         self.summary = Summary()
         self.workers: list[_Worker] = []
         self.signals = 0
@@ -162,12 +177,28 @@ class _Scheduler:
             if self.signals and not stopping:
                 stopping = True
                 self._stop()
+            self._watch()
             if self.signals > 1 or time.monotonic() > self.deadline:
                 for worker in list(self.workers):
                     self._bury(worker, "interrupted", None)
             self.view.refresh()
         self.store.flush()
         return self.summary
+
+    def _watch(self) -> None:
+        """End cells that take too long: ask, terminate, kill."""
+        now = time.monotonic()
+        for worker in list(self.workers):
+            why = worker.overdue(self.rules)
+            if why is None:
+                continue
+            if worker.asked is None:
+                worker.asked = now
+                with contextlib.suppress(OSError):
+                    worker.connection.send(Stop())
+            elif now - worker.asked > GRACE_SECONDS:
+                self._bury(worker, "timeout", f"the cell {why}")
+                self._replace(worker.slot)
 
     def _on_signal(self) -> None:
         self.signals += 1
@@ -188,6 +219,11 @@ class _Scheduler:
         except (EOFError, OSError):
             self._lost(worker)
             return
+        except Exception as problem:  # whatever unpickling makes of garbage
+            self._bury(worker, "error", f"the worker process sent what cannot be read ({problem!r})")
+            self._replace(worker.slot)
+            return
+        worker.heard = time.monotonic()
         match message:
             case Ready():
                 worker.ready = True
@@ -210,23 +246,41 @@ class _Scheduler:
                 if worker.cell is not None:
                     self.view.noted(worker.cell, message.text)
             case Finished():
-                self._finish(worker, message.status, message.error, message.peak_memory)
-                self._dispatch(worker)
+                status, error = message.status, message.error
+                if worker.asked is not None and status == "interrupted":
+                    status, error = "timeout", f"the cell {worker.overdue(self.rules)}"
+                self._finish(worker, status, error, message.peak_memory)
+                if worker.asked is None:
+                    self._dispatch(worker)
+                else:  # it was told to stop, and leaves
+                    self._bury(worker, status, error)
+                    self._replace(worker.slot)
+
+    def _next(self) -> Cell | None:
+        """The cell to run next; one that ran out of memory once no other is left or running."""
+        if self.signals:
+            return None
+        if self.queue:
+            return self.queue.popleft()
+        if self.alone and not any(worker.cell for worker in self.workers):
+            return self.alone.popleft()
+        return None
 
     def _dispatch(self, worker: _Worker) -> None:
-        if self.signals or not self.queue:
+        cell = self._next()
+        if cell is None:
             self.workers.remove(worker)
             _end(worker)
             return
-        cell = self.queue.popleft()
-        worker.cell = cell
+        worker.cell, worker.asked, worker.begun = cell, None, time.monotonic()
+        worker.heard = worker.begun
         worker.run = self.store.begin(
             cell,
             experiment=self.provenance.experiment,
             environment=self.provenance.environment,
             fingerprint=self.provenance.fingerprint,
             device=worker.slot.name,
-            contended=len(self.slots) > 1,
+            contended=len(self.slots) > 1 and cell.key not in self.retried,
         )
         self.view.started(cell, worker.slot)
         try:
@@ -238,7 +292,11 @@ class _Scheduler:
         if worker.run is None or worker.cell is None:
             return
         self.store.finish(worker.run, status, error=error, peak_memory=peak_memory)
-        self.summary.count(status)
+        if status == "oom" and self.rules.retry_oom and worker.cell.key not in self.retried:
+            self.retried.add(worker.cell.key)
+            self.alone.append(worker.cell)
+        else:
+            self.summary.count(status)
         self.view.finished(worker.cell, worker.slot, status, error)
         worker.run = worker.cell = None
 
@@ -250,11 +308,15 @@ class _Scheduler:
         output = worker.log.read_text(errors="replace")[-4000:] if worker.log.exists() else ""
         started = worker.ready
         self._bury(worker, "error", f"the worker process ended with {cause}\n{output}")
-        if self.queue and not self.signals:
-            if started:
-                self.workers.append(self._spawn(worker.slot))
-            elif not self.workers:
-                raise RuntimeError(f"no worker process could start: it ended with {cause}\n{output}")
+        if started:
+            self._replace(worker.slot)
+        elif self.queue and not self.workers and not self.signals:
+            raise RuntimeError(f"no worker process could start: it ended with {cause}\n{output}")
+
+    def _replace(self, slot: Slot) -> None:
+        """A new worker in a slot, while cells are left."""
+        if (self.queue or self.alone) and not self.signals:
+            self.workers.append(self._spawn(slot))
 
     def _bury(self, worker: _Worker, status: str, error: str | None) -> None:
         self.workers.remove(worker)
@@ -279,10 +341,23 @@ def _end(worker: _Worker) -> None:
         if worker.run is None and worker.ready:
             worker.connection.send(Stop())
             worker.process.join(2)
-    if worker.process.is_alive():
-        worker.process.kill()
+    for number, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, None)):
+        if worker.process.is_alive():
+            _signal_group(worker.process.pid, number)
+            worker.process.join(patience)
+    if worker.process.pid is not None:
+        _signal_group(worker.process.pid, signal.SIGKILL)  # what it has started may have outlived it
     worker.process.join()
     worker.connection.close()
+
+
+def _signal_group(pid: int | None, number: signal.Signals) -> None:
+    """Signal a worker and all that it has started; a worker leads a group of its own."""
+    with contextlib.suppress(OSError):
+        if pid is not None and os.getpgid(pid) == pid:
+            os.killpg(pid, number)
+        elif pid is not None:
+            os.kill(pid, number)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import signal
 import traceback
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     import torch
 
     from suite.scheduling.slots import Slot
+
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 _GONE = (EOFError, BrokenPipeError, ConnectionResetError)
 
@@ -35,6 +39,7 @@ def work(connection: Connection, slot: Slot, log: str) -> None:
 
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the scheduler's to handle
+    _lead_a_group()
     with open(log, "ab", buffering=0) as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
@@ -49,6 +54,14 @@ def work(connection: Connection, slot: Slot, log: str) -> None:
             connection.send(_train(connection, torch.device(slot.device), job))
     except _GONE:
         return  # nobody is left to tell
+
+
+def _lead_a_group() -> None:
+    """A group of its own, so that all it starts can be ended with it; and an end with the scheduler's on Linux."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _train(connection: Connection, device: torch.device, job: Job) -> Finished:
