@@ -36,6 +36,9 @@ class Scheduling(Model):
         default="packed",
         description="a cell in every slot, which is recorded as contended; or one at a time on the whole machine",
     )
+    slots_per_device: int = Field(
+        default=1, ge=1, le=64, description="cells that share an accelerator, whose memory must hold them all"
+    )
     wall_seconds: float | None = Field(
         default=None, gt=0, description="a cell that takes longer by the wall clock is ended; never if not given"
     )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json as jsonlib
+import math
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from suite.commands.matrix import load_matrix
+from suite.commands.plan import expected_seconds
 from suite.errors import ExitCode
 from suite.fingerprint import library_fingerprint
 from suite.problems import Folders
 from suite.progress import view_for
-from suite.scheduling.slots import parse_devices
+from suite.scheduling.slots import parse_devices, shared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +42,7 @@ def run(
     if not matrix.cells:
         console.print("No cell is left by the spec's exclusions: nothing to measure.")
         return ExitCode.NOTHING_MEASURED
-    slots = parse_devices(devices)
+    slots = shared(parse_devices(devices), matrix.spec.scheduling.slots_per_device)
     folders = Folders.default(data_folder)
 
     from suite.report import terminal_leaderboard
@@ -96,6 +98,7 @@ def _measure(
         )
         if not missing:
             break
+        missing = _longest_first(missing, store)
         if site is None:
             provenance = Provenance(
                 experiment=store.experiment(matrix.spec.name, matrix.spec.text),
@@ -114,6 +117,12 @@ def _measure(
 def _measured(store: Store, stage: Stage, matrix: Matrix) -> set[str]:
     """The keys of the cells that have a result."""
     return set(store.measured([cell.key for cell in stage.known], matrix.fingerprint))
+
+
+def _longest_first(cells: Sequence[Cell], store: Store) -> list[Cell]:
+    """By the time that cells like them took, those without one first: so that no slot is left with a long one."""
+    known = store.durations()
+    return sorted(cells, key=lambda cell: -(expected_seconds(cell, known) or math.inf))
 
 
 def _unlike(cells: Sequence[Cell]) -> list[Cell]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from suite.errors import SuiteError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
 class Slot:
     """One cell at a time runs here."""
 
-    name: str  # "cpu:0", "cuda:1", "sim:3": what the store and the screen show
+    name: str  # "cpu:0", "cuda:1", "sim:3", of a device with several "cuda:1/0": what the store and the screen show
     device: str  # torch's name of the device
     cores: tuple[int, ...]  # CPU cores that its process is bound to; none: any
     threads: int  # threads of torch in its process
@@ -23,32 +27,45 @@ def parse_devices(text: str) -> list[Slot]:
     """The slots of a `--devices` option.
 
     Args:
-        text: `auto` (every CUDA device, else one CPU slot a core), `cpu:N` (N slots that share the cores evenly), a
-            comma-separated list of CUDA devices such as `cuda:0,cuda:1`, or `sim:N` (N simulated devices on the CPU,
-            one thread each, to try a scheduler that has many).
+        text: `auto` (every GPU or other accelerator that torch finds, else one CPU slot a core), `cpu:N` (N slots that
+            share the cores evenly), a comma-separated list of accelerators such as `cuda:0,cuda:1`, or `sim:N` (N
+            simulated devices on the CPU, one thread each, to try a scheduler that has many).
 
     Raises:
         SuiteError: the text is none of these, or names a device that this machine lacks.
 
     """
     if text == "auto":
-        found = _cuda_devices()
-        return [_cuda(index) for index in range(found)] if found else _cpu_slots(len(_cores()))
+        kind, found = _accelerators()
+        return [_accelerator(kind, index) for index in range(found)] if found else _cpu_slots(len(_cores()))
     if match := re.fullmatch(r"(cpu|sim):([1-9]\d{0,3})", text):
         number = int(match[2])
         return _cpu_slots(number) if match[1] == "cpu" else [Slot(f"sim:{i}", "cpu", (), 1) for i in range(number)]
-    if re.fullmatch(r"cuda:\d+(,cuda:\d+)*", text):
-        wanted = [int(name.removeprefix("cuda:")) for name in text.split(",")]
-        found = _cuda_devices()
-        missing = [index for index in wanted if index >= found]
-        if missing:
+    if match := re.fullmatch(r"((?!cpu|sim)[a-z]+):\d+(,\1:\d+)*", text):
+        wanted = [int(name.partition(":")[2]) for name in text.split(",")]
+        kind, found = _accelerators()
+        if match[1] != kind or max(wanted) >= found:
+            missing = text.split(",")[0] if match[1] != kind else f"{kind}:{max(wanted)}"
             raise SuiteError(
-                f"--devices {text}: no CUDA device {missing[0]} here (found {found}); try --devices auto or cpu:1"
+                f"--devices {text}: no {missing} here ({_listed(kind, found)}); try --devices auto or cpu:1"
             )
         if len(set(wanted)) < len(wanted):
             raise SuiteError(f"--devices {text}: a device is named twice")
-        return [_cuda(index) for index in wanted]
+        return [_accelerator(kind, index) for index in wanted]
     raise SuiteError(f"--devices {text}: choose auto, cpu:N, sim:N or a list such as cuda:0,cuda:1")
+
+
+def shared(slots: Sequence[Slot], number: int) -> list[Slot]:
+    """So many slots in place of each on an accelerator, simulated ones included; CPU slots as they are."""
+    if number == 1:
+        return list(slots)
+    return [
+        part
+        for slot in slots
+        for part in (
+            [slot] if slot.name.startswith("cpu") else [replace(slot, name=f"{slot.name}/{i}") for i in range(number)]
+        )
+    ]
 
 
 def _cpu_slots(number: int) -> list[Slot]:
@@ -57,14 +74,22 @@ def _cpu_slots(number: int) -> list[Slot]:
     return [Slot(f"cpu:{i}", "cpu", share, len(share)) for i, share in enumerate(shares)]
 
 
-def _cuda(index: int) -> Slot:
-    return Slot(f"cuda:{index}", f"cuda:{index}", (), 1)
+def _accelerator(kind: str, index: int) -> Slot:
+    return Slot(f"{kind}:{index}", f"{kind}:{index}", (), 1)
 
 
-def _cuda_devices() -> int:
+def _accelerators() -> tuple[str, int]:
+    """The kind of accelerator that torch uses here, and how many there are; ("", 0) where there is none."""
     import torch
 
-    return torch.cuda.device_count()
+    if not torch.accelerator.is_available():
+        return "", 0
+    device = torch.accelerator.current_accelerator()
+    return ("", 0) if device is None else (device.type, torch.accelerator.device_count())
+
+
+def _listed(kind: str, found: int) -> str:
+    return f"found {', '.join(f'{kind}:{index}' for index in range(found))}" if found else "found none"
 
 
 def _cores() -> list[int]:
