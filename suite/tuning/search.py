@@ -71,8 +71,11 @@ def extension(space: Space, scored: Sequence[Scored]) -> list[tuple[str, Setting
     ]
 
 
-def edges(space: Space, scored: Sequence[Scored]) -> dict[str, str]:
-    """Options whose best value lies at an end of what was tried with all else alike: "least" or "largest"."""
+def edges(search: Search, space: Space, scored: Sequence[Scored]) -> dict[str, str]:
+    """Options whose best value lies at an end of what was tried, and at which: "least" or "largest".
+
+    Of a grid, of what was tried with all else alike; other searches seldom try two settings that differ in one option.
+    """
     best = _best(scored)
     if best is None:
         return {}
@@ -81,10 +84,12 @@ def edges(space: Space, scored: Sequence[Scored]) -> dict[str, str]:
         if isinstance(axis, Range):
             share = axis.share(best[option])  # type: ignore[arg-type]
             low, high = share < _EDGE, share > 1 - _EDGE
-        elif _is_scale(axis):
+        elif not _is_scale(axis):
+            continue
+        elif search == "grid":
             low, high = (number is not None for number in _steps(option, best, scored))
         else:
-            continue
+            low, high = (best[option] == end(axis) for end in (min, max))  # type: ignore[type-var]
         if low or high:
             found[option] = "only one" if low and high else "least" if low else "largest"
     return found

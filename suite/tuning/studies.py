@@ -129,7 +129,7 @@ def _study(spec: Spec, tuning: Tuning, final: Cell, outcomes: Outcomes) -> Study
         trials=trials,
         expected=total,
         complete=complete,
-        edges=edges(space, scored()),
+        edges=edges(rules.search, space, scored()),
         bounds=frozenset(bounds),
     )
 

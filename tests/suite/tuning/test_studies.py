@@ -152,6 +152,10 @@ def test_random_trials_are_the_same_every_time_and_within_their_ranges(tmp_path:
         assert 32 <= trial.setting["batch_size"] <= 128
         assert trial.setting["eps"] in (1e-8, 1e-4)
     assert len({t.setting["batch_size"] for t in found.trials}) > 4
+    assert found.winner is not None
+    assert found.edges["eps"] == ("least" if found.winner.setting["eps"] == 1e-8 else "largest")
+    falling = study(tuned(spec_of(tmp_path, ranges("random", 40)), lambda cell: 10 + option(cell, "lr")), "adam")
+    assert falling.edges["lr"] == "least", "within a twentieth of the range from its low"
 
 
 def test_tpe_goes_on_from_what_is_measured_and_beats_its_own_start(tmp_path: Path) -> None:
