@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from suite.entries import Entry
     from suite.tuning.spec import Axis, Space, TuningOutline
 
+MOST_TRIALS = 10_000
+"""Of an optimizer on a data set."""
+
 _HINT = "give a list of values, or a range such as {low: 1e-4, high: 0.1}"
 
 
@@ -51,7 +54,7 @@ def spaces_of(
         if label not in tuning.spaces
     ]
     if not faults:
-        faults += _sizes(tuning, spaces)
+        faults += [*_sizes(tuning, spaces), *_too_many(tuning, spaces)]
     final = seeds if isinstance(seeds, list) else []
     faults += [
         Fault(("tuning", "seeds", index), f"seed {seed} is a final one too: choose settings on seeds of their own")
@@ -105,6 +108,15 @@ def _sizes(tuning: TuningOutline, spaces: Mapping[str, Space]) -> Iterator[Fault
     for label, size in sizes.items():
         if size != wanted:
             text = f"{size} settings where {_others(sizes, wanted, tuning)}; give every optimizer as many"
+            yield Fault(("tuning", "spaces", label), text)
+
+
+def _too_many(tuning: TuningOutline, spaces: Mapping[str, Space]) -> Iterator[Fault]:
+    """A study whose trials would not end, said before they are made."""
+    for label, space in spaces.items():
+        trials = grid_size(space) if tuning.search == "grid" else tuning.trials or 0
+        if trials * len(tuning.seeds) > MOST_TRIALS:
+            text = f"{trials} settings × {len(tuning.seeds)} seeds are too many trials: at most {MOST_TRIALS}"
             yield Fault(("tuning", "spaces", label), text)
 
 

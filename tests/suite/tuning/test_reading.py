@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from suite.commands.matrix import load_matrix
 from suite.spec import SpecError, load_spec
 from tests.suite.helpers import write_spec
 from tests.suite.tuning.specs import TUNED, spec_of
@@ -106,3 +110,36 @@ def test_the_space_of_an_optimizer_that_was_removed_is_a_warning(tmp_path: Path)
     assert list(spec.optimizers) == ["adam"]
     (warning,) = spec.warnings
     assert "tuning.spaces.kfac: no optimizer is called 'kfac'" in warning
+
+
+def test_too_many_trials_are_refused_before_they_are_made(tmp_path: Path) -> None:
+    many = [n / 1000 for n in range(1, 601)]
+    text = TUNED.replace("adam: {lr: [0.001, 0.003, 0.01, 0.03]}", f"adam: {{lr: {many}, eps: {many}}}").replace(
+        "kfac: {lr: [0.1, 0.3], damping: [0.1, 1.0]}", f"kfac: {{lr: {many}, damping: {many}}}"
+    )
+    with pytest.raises(SpecError, match="360000 settings × 2 seeds are too many trials: at most 10000"):
+        spec_of(tmp_path, text)
+
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers(-3, 10**6) | st.floats(-1, 10) | st.sampled_from(["grid", "tpe", "adam"])
+)
+VALUES = SCALARS | st.lists(SCALARS, max_size=4) | st.dictionaries(st.sampled_from(["low", "high", "lr"]), SCALARS)
+
+
+@given(value=VALUES, data=st.data())
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_value_in_its_place_makes_a_matrix_or_an_error(tmp_path: Path, value: Any, data: st.DataObject) -> None:
+    tree = yaml.safe_load(TUNED)
+    inside = tree["tuning"]
+    while True:  # walk down, and stop somewhere
+        key = data.draw(st.sampled_from(sorted(inside)))
+        if not isinstance(inside[key], dict) or data.draw(st.booleans()):
+            inside[key] = value
+            break
+        inside = inside[key]
+    try:
+        stage = load_matrix(write_spec(tmp_path, yaml.safe_dump(tree))).stage(None)
+    except SpecError:
+        return
+    assert stage.waiting or tree["tuning"] is None
