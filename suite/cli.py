@@ -56,8 +56,18 @@ class Format(StrEnum):
 
     MD = "md"
     HTML = "html"
+    LATEX = "latex"
     CSV = "csv"
     JSON = "json"
+    PARQUET = "parquet"
+
+
+class TableFormat(StrEnum):
+    """What tables are written as."""
+
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
 
 
 @app.command()
@@ -119,8 +129,16 @@ def report(
         list[Format] | None,
         typer.Option(
             "--format",
-            help="md (README.md with PNG figures), html (report.html, one file with charts that answer), csv, json; "
-            "may be given several times.",
+            help="md (README.md with PNG figures), html (report.html, one file with charts that answer), latex "
+            "(report.tex), csv, json, parquet; may be given several times.",
+        ),
+    ] = None,
+    compared: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--compare",
+            metavar="A B",
+            help="Set two stores, files or URLs, side by side instead, seed by seed, into DIR/<spec name>-compared.",
         ),
     ] = None,
     any_sources: AnySources = False,
@@ -128,10 +146,37 @@ def report(
     """Write leaderboards from what is measured.
 
     Example: kfsvd-bench report specs/quickstart.yaml --format md --format csv
-    """
-    from suite.commands.report import report
 
+    Example: kfsvd-bench report specs/quickstart.yaml --compare before.sqlite after.sqlite
+    """
+    from suite.commands.report import compare, report
+
+    if compared is not None:
+        _leave(compare(spec, compared, folder, [f.value for f in formats or [Format.MD]]))
     _leave(report(spec, db, folder, [f.value for f in formats or [Format.MD]], any_sources=any_sources))
+
+
+@app.command()
+def export(
+    spec: Annotated[
+        Path | None, typer.Argument(metavar="[SPEC]", help="Only this specification's cells; all if not given.")
+    ] = None,
+    db: Database = DEFAULT_DATABASE,
+    kind: Annotated[TableFormat, typer.Option("--format", help="csv, json or parquet.")] = TableFormat.CSV,
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")] = Path("export"),
+    attempts: Annotated[
+        bool, typer.Option("--attempts", help="Also runs that failed, were interrupted or were measured again.")
+    ] = False,
+) -> None:
+    """Write what the store holds as tidy tables.
+
+    Runs, iterations, evaluations, Fisher errors and ranks of inverses, a file each, with the columns of suite.load.
+
+    Example: kfsvd-bench export specs/quickstart.yaml --format parquet --out tables
+    """
+    from suite.commands.export import export
+
+    _leave(export(spec, db, folder, kind.value, attempts=attempts))
 
 
 @app.command()
@@ -153,15 +198,22 @@ def status(
 
 @app.command()
 def optimizers(
-    name: Annotated[str | None, typer.Argument(help="One method; all if not given.")] = None, json: Json = False
+    name: Annotated[str | None, typer.Argument(help="One method; all if not given.")] = None,
+    db: Annotated[
+        str | None, typer.Option(metavar="URL", help="The store with its runs; kfsvd-bench.sqlite if it is there.")
+    ] = None,
+    json: Json = False,
 ) -> None:
-    """List methods and their options.
+    """List methods, or show the card of one.
+
+    A card says what a method is, its formula and where that is from, its options with defaults and ranges, and how it
+    did in the stored runs.
 
     Example: kfsvd-bench optimizers kpsvd
     """
     from suite.commands.optimizers import optimizers
 
-    _leave(optimizers(name, json=json))
+    _leave(optimizers(name, db, json=json))
 
 
 @app.command()

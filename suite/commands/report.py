@@ -50,3 +50,36 @@ def report(path: Path, db: str, folder: Path, formats: list[str], *, any_sources
     for file in written:
         print(file)
     return ExitCode.FINE
+
+
+def compare(path: Path, places: tuple[str, str], folder: Path, formats: list[str]) -> ExitCode:
+    """Write what two stores have of a spec side by side into `folder`/<spec name>-compared.
+
+    Raises:
+        SuiteError: the spec or a store cannot be used, or a format is none of a comparison.
+
+    """
+    matrix = load_matrix(path, any_sources=True)
+
+    from sqlalchemy import make_url
+
+    from suite.report import write_comparison
+    from suite.report.side_by_side import Source
+    from suite.store import open_store, url_of
+
+    names = [make_url(text).render_as_string(hide_password=True) if "://" in text else text for text in places]
+    with open_store(url_of(places[0]), create=False) as a, open_store(url_of(places[1]), create=False) as b:
+        written = write_comparison(
+            matrix.spec,
+            Source(names[0], a, matrix.stage(a)),
+            Source(names[1], b, matrix.stage(b)),
+            folder / f"{matrix.spec.name}-compared",
+            command=shlex.join(["kfsvd-bench", "report", str(path), "--compare", *names]),
+            formats=formats,
+        )
+    if written is None:
+        print(f"No cell of {matrix.spec.name} has a result in both {' and '.join(names)}.", file=sys.stderr)
+        return ExitCode.NOTHING_MEASURED
+    for file in written:
+        print(file)
+    return ExitCode.FINE

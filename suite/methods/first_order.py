@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class SGD(Method):
-    """Stochastic gradient descent with heavy-ball momentum (`torch.optim.SGD`)."""
+    """Stochastic gradient descent with heavy-ball momentum (`torch.optim.SGD`).
+
+    v ← μv + ∇h + wθ, θ ← θ − lr·v, with momentum μ and weight decay w (Polyak 1964).
+    """
 
     method: Literal["sgd"]
     lr: float = Field(gt=0, description="step size")
@@ -29,7 +32,11 @@ class SGD(Method):
 
 
 class Adam(Method):
-    """Adam (Kingma & Ba 2015) with decoupled weight decay (`torch.optim.AdamW`); plain Adam at zero decay."""
+    """Adam (Kingma & Ba 2015) with decoupled weight decay (`torch.optim.AdamW`); plain Adam at zero decay.
+
+    m ← β₁m + (1 − β₁)∇h, s ← β₂s + (1 − β₂)∇h², θ ← (1 − lr·w)θ − lr·m̂/(√ŝ + ε), m̂ = m/(1 − β₁ᵗ), ŝ = s/(1 − β₂ᵗ) at
+    step t, with weight decay w (Loshchilov & Hutter 2019).
+    """
 
     method: Literal["adam"]
     lr: float = Field(default=1e-3, gt=0, description="step size")

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from suite import frames
 from suite.errors import SuiteError
-from suite.report import tables
+from suite.report import latex, markdown, side_by_side, tables
 from suite.report.document import pictures
-from suite.report.export import write_csv, write_json
+from suite.report.export import write_csv, write_json, write_parquet
 from suite.report.leaderboard import findings
-from suite.report.markdown import render
 from suite.report.page import page
+from suite.report.side_by_side import sides
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from suite.report.document import Block
     from suite.report.leaderboard import Findings
+    from suite.report.side_by_side import Source
     from suite.spec import Spec
     from suite.stage import Stage
     from suite.store import Store
+
+PAGES = {"md": "README.md", "html": "report.html", "latex": "report.tex"}
+"""Formats that are a page of blocks, and the file's name."""
 
 
 def write_report(
@@ -44,34 +50,66 @@ def write_report(
         stage: the cells that it covers and how their settings were chosen; those without a result are named as gaps.
         folder: created where it is missing.
         command: what the reader types to measure this again.
-        formats: of `md` (README.md with PNG figures), `html` (report.html, one file), `csv` and `json`.
+        formats: of `md` (README.md with PNG figures), `html` (report.html, one file), `latex` (report.tex with the
+            figures of md), `csv`, `json` and `parquet`.
         fingerprint: of the sources of kfsvd that results must stem from; None for any.
 
     Raises:
-        SuiteError: the folder cannot be written.
+        SuiteError: the folder cannot be written, or parquet is asked for and pandas or PyArrow is not installed.
 
     """
+    if "parquet" in formats:
+        frames.needed()
     found = findings(store, spec, stage, fingerprint)
     written: list[Path] = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        figures: dict[tuple[str, str], Path] = {}
-        if "md" in formats:
-            figures = _figures(found, folder)
-            readme = folder / "README.md"
-            readme.write_text(render(page(found, command), figures))
-            written += [readme, *figures.values()]
-        if "html" in formats:
-            path = folder / "report.html"
-            path.write_text(_html(found, page(found, command), figures), encoding="utf-8")
-            written.append(path)
+    with _writing(folder):
+        blocks = page(found, command)
+        figures = _figures(found, folder) if {"md", "latex"} & {*formats} else {}
+        written += [*_pages(blocks, figures, folder, formats, found), *figures.values()]
         if "csv" in formats:
             written += write_csv(found, folder)
         if "json" in formats:
             written += write_json(found, folder)
+        if "parquet" in formats:
+            written += write_parquet(found, folder)
+    return written
+
+
+def write_comparison(
+    spec: Spec, a: Source, b: Source, folder: Path, *, command: str, formats: Sequence[str]
+) -> list[Path] | None:
+    """Write two stores side by side into `folder`; the files that were written, None where nothing is in both.
+
+    Args:
+        spec: the specification that both measured.
+        a: the one store.
+        b: the other.
+        folder: created where it is missing.
+        command: what the reader types to make this again.
+        formats: of `PAGES`.
+
+    Raises:
+        SuiteError: a format is no page, or the folder cannot be written.
+
+    """
+    for name in formats:
+        if name not in PAGES:
+            raise SuiteError(f"--compare writes pages, --format {' or '.join(PAGES)}, not {name}")
+    first, second = sides(spec, a, b)
+    if not first.found.measured:
+        return None
+    with _writing(folder):
+        return _pages(side_by_side.page(spec, first, second, command), {}, folder, formats, None)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """A folder to write into, and one sentence where that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise SuiteError(f"the report cannot be written into {folder}: {error.strerror or error}") from None
-    return written
 
 
 def _figures(found: Findings, folder: Path) -> dict[tuple[str, str], Path]:
@@ -83,11 +121,32 @@ def _figures(found: Findings, folder: Path) -> dict[tuple[str, str], Path]:
     return files | {("", name): file for name, file in draw_whole(found, folder).items()}
 
 
-def _html(found: Findings, blocks: Sequence[Block], drawn: Mapping[tuple[str, str], Path]) -> str:
+def _pages(
+    blocks: Sequence[Block],
+    figures: Mapping[tuple[str, str], Path],
+    folder: Path,
+    formats: Iterable[str],
+    found: Findings | None,
+) -> list[Path]:
+    """The same blocks in every format that is a page; `found`: what charts are made of, where there are any."""
+    written = []
+    for chosen in (name for name in formats if name in PAGES):
+        if chosen == "html":
+            text = _html(blocks, figures, found)
+        else:
+            text = (markdown if chosen == "md" else latex).render(blocks, figures)
+        written.append(folder / PAGES[chosen])
+        written[-1].write_text(text, encoding="utf-8")
+    return written
+
+
+def _html(blocks: Sequence[Block], drawn: Mapping[tuple[str, str], Path], found: Findings | None) -> str:
     """The page in one file: pictures that are no chart are drawn, if they are not `drawn` yet, and embedded."""
     from suite.report.charts import charts
     from suite.report.html import render
 
+    if found is None:
+        return render(blocks, {}, {}, {})
     interactive = charts(found)
     wanted = {(picture.dataset, picture.name) for picture in pictures(blocks)} - interactive.keys()
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,43 +1,70 @@
-"""A report's numbers for other programs: one row a cell, its curves, or one JSON document."""
+"""A report's numbers for other programs: one row a cell, its curves and records, or one JSON document."""
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import json
 import math
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from suite import frames, tidy
+from suite.environment import Environment
+from suite.records import PHASES, FisherError, InverseRank
 from suite.report.comparison import comparisons
 from suite.report.flags import flags
 from suite.report.ranks import ranks
 from suite.report.statistics import against_baselines, overall, speedups
+from suite.tidy import Tidy, finite, kinds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from suite.analysis.intervals import Estimate
     from suite.report.leaderboard import Board, Findings, Result, Standing
     from suite.report.statistics import Faster, Versus
+    from suite.store import EnvironmentRow
 
-_CELL = ("dataset", "optimizer", "seed")
+_CELL = {"dataset": str, "optimizer": str, "seed": int}
+_RUN = {
+    "status": str,
+    "iterations": int,
+    "train_loss": float,
+    "test_loss": float,
+    "training_seconds": float,
+    "cpu_seconds": float,
+    **{f"{phase}_seconds": float for phase in PHASES},
+    "peak_memory_bytes": int,
+    "device": str,
+    "contended": bool,
+    "key": str,
+    "run": int,
+}
+_CURVE = {"iteration": int, "seconds": float, "cpu_seconds": float, "train_loss": float, "test_loss": float}
 
 
 def write_csv(findings: Findings, folder: Path) -> list[Path]:
     """`cells.csv`, `curves.csv` (evaluations), `fisher.csv` and `ranks.csv`; an absent number is an empty field."""
-    results = [result for board in findings.boards for s in board.standings for result in s.results]
-    return [
-        _rows(folder / "cells.csv", [_cell(result) for result in results]),
-        _rows(folder / "curves.csv", [row for result in results for row in _curve(result)]),
-        _rows(folder / "fisher.csv", [_names(r) | row._asdict() for r in results for row in r.fisher_errors]),
-        _rows(folder / "ranks.csv", [_names(r) | row._asdict() for r in results for row in r.inverse_ranks]),
-    ]
+    return [tidy.write_csv(table, folder / f"{name}.csv") for name, table in _tables(findings).items()]
+
+
+def write_parquet(findings: Findings, folder: Path) -> list[Path]:
+    """The tables of `write_csv` as Parquet; an absent number is null.
+
+    Raises:
+        SuiteError: pandas or PyArrow is not installed.
+
+    """
+    return [frames.write_parquet(table, folder / f"{name}.parquet") for name, table in _tables(findings).items()]
 
 
 def write_json(findings: Findings, folder: Path) -> list[Path]:
     """`report.json`: boards with their standings, gaps and environments; an absent number is null."""
     document = {
         "name": findings.spec.name,
+        "specification": hashlib.sha256(findings.spec.text.encode()).hexdigest(),
+        "last_run": findings.ended,
         "cells": findings.cells,
         "measured": findings.measured,
         "boards": [
@@ -45,7 +72,9 @@ def write_json(findings: Findings, folder: Path) -> list[Path]:
                 "dataset": board.dataset,
                 "problem": board.problem,
                 "pixels": board.pixels,
+                "likelihood": board.likelihood,
                 "floor": board.floor,
+                "test_floor": board.test_floor,
                 "parameters": board.parameters,
                 "flags": flags(findings, board),
                 "standings": [_standing(standing) for standing in board.standings],
@@ -73,10 +102,18 @@ def write_json(findings: Findings, folder: Path) -> list[Path]:
         ],
         "gaps": [{"cell": gap.cell.name, "state": gap.state, "error": gap.error} for gap in findings.gaps],
         "diverged": [result.cell.name for result in findings.diverged],
+        "contended": findings.contended,
+        "reference_seconds": findings.reference._asdict(),
+        "sources": findings.fingerprints,
+        "environments": [_environment(row) for row in findings.environments],
     }
     path = folder / "report.json"
-    path.write_text(json.dumps(_finite(document), indent=2) + "\n")
+    path.write_text(json.dumps(finite(document), indent=2) + "\n")
     return [path]
+
+
+def _environment(row: EnvironmentRow) -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in fields(Environment)}
 
 
 def _standing(standing: Standing) -> dict[str, Any]:
@@ -130,48 +167,38 @@ def _ranks(board: Board) -> list[dict[str, Any]]:
     ]
 
 
-def _names(result: Result) -> dict[str, Any]:
-    return {name: getattr(result.cell, name) for name in _CELL}
-
-
-def _cell(result: Result) -> dict[str, Any]:
-    run, course, evaluations = result.run, result.course, result.evaluations
-    return _names(result) | {
-        "status": run.status,
-        "iterations": course.iterations,
-        "train_loss": evaluations.train_loss[-1] if len(evaluations.train_loss) else None,
-        "test_loss": evaluations.test_loss[-1] if len(evaluations.test_loss) else None,
-        "training_seconds": course.total_seconds,
-        "cpu_seconds": course.total_cpu_seconds,
-        **{f"{phase}_seconds": seconds for phase, seconds in course.phases.items()},
-        "peak_memory_bytes": run.peak_memory_bytes,
-        "device": run.device,
-        "contended": run.contended,
-        "key": run.cell_key,
-        "run": run.id,
+def _tables(findings: Findings) -> dict[str, Tidy]:
+    results = [result for board in findings.boards for s in board.standings for result in s.results]
+    return {
+        "cells": Tidy(_CELL | _RUN, [(*_names(result), *_run(result)) for result in results]),
+        "curves": Tidy(_CELL | _CURVE, [(*_names(r), *row) for r in results for row in _curve(r)]),
+        "fisher": Tidy(_CELL | kinds(FisherError), [(*_names(r), *row) for r in results for row in r.fisher_errors]),
+        "ranks": Tidy(_CELL | kinds(InverseRank), [(*_names(r), *row) for r in results for row in r.inverse_ranks]),
     }
 
 
-def _curve(result: Result) -> list[dict[str, Any]]:
-    columns = asdict(result.evaluations)
-    return [_names(result) | dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+def _names(result: Result) -> tuple[Any, ...]:
+    return tuple(getattr(result.cell, name) for name in _CELL)
 
 
-def _rows(path: Path, rows: list[dict[str, Any]]) -> Path:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        if rows:
-            writer.writerow(rows[0])
-        writer.writerows(["" if value is None or value != value else value for value in row.values()] for row in rows)
-    return path
+def _run(result: Result) -> tuple[Any, ...]:
+    run, course, evaluations = result.run, result.course, result.evaluations
+    return (
+        run.status,
+        course.iterations,
+        float(evaluations.train_loss[-1]) if len(evaluations.train_loss) else None,
+        float(evaluations.test_loss[-1]) if len(evaluations.test_loss) else None,
+        course.total_seconds,
+        course.total_cpu_seconds,
+        *(course.phases[phase] for phase in PHASES),
+        run.peak_memory_bytes,
+        run.device,
+        run.contended,
+        run.cell_key,
+        run.id,
+    )
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: null instead."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def _curve(result: Result) -> Iterator[tuple[Any, ...]]:
+    iteration, *others = (getattr(result.evaluations, name).tolist() for name in _CURVE)
+    return zip(map(int, iteration), *others, strict=True)

@@ -65,8 +65,8 @@ def _rounded(value: float, places: int) -> str:
 
 
 def _places(width: float) -> int:
-    """Decimals that show the second digit of a width."""
-    return max(0, 1 - math.floor(math.log10(width)))
+    """Decimals that show the second digit of a width, six at most: less is rounding."""
+    return min(6, max(0, 1 - math.floor(math.log10(width))))
 
 
 def duration(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """The store: every measurement of every run, in SQL, written by one connection."""
 
-from suite.store.opening import open_store, store_exists
+from suite.store.opening import open_store, store_exists, url_of
 from suite.store.store import Store
 from suite.store.tables import EnvironmentRow, RunRow
 
-__all__ = ["EnvironmentRow", "RunRow", "Store", "open_store", "store_exists"]
+__all__ = ["EnvironmentRow", "RunRow", "Store", "open_store", "store_exists", "url_of"]

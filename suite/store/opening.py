@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-REVISION = "0004"
+REVISION = "0005"
 """The schema that this program reads and writes: the newest migration."""
+
+
+def url_of(place: str | Path) -> str:
+    """The URL of a store that is named by its URL or by its SQLite file."""
+    text = str(place)
+    return text if "://" in text else f"sqlite:///{text}"
 
 
 def store_exists(url: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from suite.report import tables, terminal_leaderboard, write_report
 from suite.report.leaderboard import findings
 from suite.store import open_store
 from tests.suite.helpers import SMALL
-from tests.suite.stores import evaluations, finished, fisher, iterations, matrix_of
+from tests.suite.stores import MACHINE, evaluations, finished, fisher, iterations, matrix_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,6 +199,11 @@ def test_json_has_no_nan_and_csv_no_gaps(store: Store, matrix: Matrix, tmp_path:
     row = next(row for row in board["speedups"] if (row["optimizer"], row["against"]) == ("kfac", "adam"))
     assert (row["target"], row["clock"], row["ratio"], row["low"]) == (20, "iteration", 1, None)
     assert "Seeds diverged: sgd (1 of 2)." in board["flags"]
+    assert (document["boards"][0]["likelihood"], document["boards"][0]["test_floor"]) == ("bernoulli", 10.5)
+    assert document["sources"] == ["sources"]
+    assert document["specification"] == hashlib.sha256(SMALL.encode()).hexdigest()
+    assert (document["contended"], document["reference_seconds"]["mean"]) == (0, pytest.approx(0.004))
+    assert document["environments"] == [asdict(MACHINE)]
     lines = (tmp_path / "cells.csv").read_text().splitlines()
     assert len(lines) == 1 + 6
     assert len({line.count(",") for line in lines}) == 1
