@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from suite.stage import Stage
     from suite.store import Store
 
-PAGES = {"md": "README.md", "html": "report.html", "latex": "report.tex"}
-"""Formats that are a page of blocks, and the file's name."""
+PAGES = {"md": ("README.md", markdown.render), "latex": ("report.tex", latex.render)}
+"""Pages of blocks with PNG figures beside them: the file's name, and what renders it."""
 
 
 def write_report(
@@ -63,9 +63,12 @@ def write_report(
     found = findings(store, spec, stage, fingerprint)
     written: list[Path] = []
     with _writing(folder):
-        blocks = page(found, command)
-        figures = _figures(found, folder) if {"md", "latex"} & {*formats} else {}
-        written += [*_pages(blocks, figures, folder, formats, found), *figures.values()]
+        figures: dict[tuple[str, str], Path] = {}
+        if PAGES.keys() & formats:
+            figures = _figures(found, folder)
+            written += [*_pages(page(found, command), figures, folder, formats), *figures.values()]
+        if "html" in formats:
+            written.append(_written(folder / "report.html", _html(found, page(found, command), figures)))
         if "csv" in formats:
             written += write_csv(found, folder)
         if "json" in formats:
@@ -86,20 +89,27 @@ def write_comparison(
         b: the other.
         folder: created where it is missing.
         command: what the reader types to make this again.
-        formats: of `PAGES`.
+        formats: of `md`, `html` and `latex`.
 
     Raises:
         SuiteError: a format is no page, or the folder cannot be written.
 
     """
     for name in formats:
-        if name not in PAGES:
-            raise SuiteError(f"--compare writes pages, --format {' or '.join(PAGES)}, not {name}")
+        if name not in (*PAGES, "html"):
+            raise SuiteError(f"--compare writes pages, --format md, html or latex, not {name}")
     first, second = sides(spec, a, b)
     if not first.found.measured:
         return None
+    blocks = side_by_side.page(spec, first, second, command)
     with _writing(folder):
-        return _pages(side_by_side.page(spec, first, second, command), {}, folder, formats, None)
+        written = _pages(blocks, {}, folder, formats)
+        if "html" in formats:
+            from suite.report import html
+
+            text = html.render(blocks, {}, {}, _methods(first.found))
+            written.append(_written(folder / "report.html", text))
+    return written
 
 
 @contextmanager
@@ -121,39 +131,34 @@ def _figures(found: Findings, folder: Path) -> dict[tuple[str, str], Path]:
     return files | {("", name): file for name, file in draw_whole(found, folder).items()}
 
 
-def _pages(
-    blocks: Sequence[Block],
-    figures: Mapping[tuple[str, str], Path],
-    folder: Path,
-    formats: Iterable[str],
-    found: Findings | None,
-) -> list[Path]:
-    """The same blocks in every format that is a page; `found`: what charts are made of, where there are any."""
-    written = []
-    for chosen in (name for name in formats if name in PAGES):
-        if chosen == "html":
-            text = _html(blocks, figures, found)
-        else:
-            text = (markdown if chosen == "md" else latex).render(blocks, figures)
-        written.append(folder / PAGES[chosen])
-        written[-1].write_text(text, encoding="utf-8")
-    return written
-
-
-def _html(blocks: Sequence[Block], drawn: Mapping[tuple[str, str], Path], found: Findings | None) -> str:
+def _html(found: Findings, blocks: Sequence[Block], drawn: Mapping[tuple[str, str], Path]) -> str:
     """The page in one file: pictures that are no chart are drawn, if they are not `drawn` yet, and embedded."""
     from suite.report.charts import charts
     from suite.report.html import render
 
-    if found is None:
-        return render(blocks, {}, {}, {})
     interactive = charts(found)
     wanted = {(picture.dataset, picture.name) for picture in pictures(blocks)} - interactive.keys()
     with tempfile.TemporaryDirectory() as scratch:
         files = drawn if drawn or not wanted else _figures(found, Path(scratch))
         embedded = {key: files[key].read_bytes() for key in sorted(wanted & files.keys())}
-    methods = {standing.optimizer: standing.method for board in found.boards for standing in board.standings}
-    return render(blocks, interactive, embedded, methods)
+    return render(blocks, interactive, embedded, _methods(found))
+
+
+def _methods(found: Findings) -> dict[str, str]:
+    return {standing.optimizer: standing.method for board in found.boards for standing in board.standings}
+
+
+def _pages(
+    blocks: Sequence[Block], figures: Mapping[tuple[str, str], Path], folder: Path, formats: Iterable[str]
+) -> list[Path]:
+    """The same blocks in every format that is a page."""
+    renderers = [PAGES[chosen] for chosen in formats if chosen in PAGES]
+    return [_written(folder / name, render(blocks, figures)) for name, render in renderers]
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def terminal_leaderboard(store: Store, spec: Spec, stage: Stage, fingerprint: str | None) -> str:

@@ -191,15 +191,19 @@ def test_pages_agree_and_other_formats_are_refused(pair: tuple[Store, Store], tm
     filled(b, tmp_path, 1.0, 0.02)
     spec = write_spec(tmp_path, THREE)
     command = ("report", spec, "--compare", "a.sqlite", f"sqlite:///{tmp_path}/b.sqlite", "--out", "out")
-    done = bench(tmp_path, *command, "--format", "latex", "--format", "md")
+    done = bench(tmp_path, *command, "--format", "latex", "--format", "html", "--format", "md")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["out/small-compared/report.tex", "out/small-compared/README.md"]
     folder = tmp_path / "out" / "small-compared"
+    assert [tmp_path / name for name in done.stdout.split()] == [
+        folder / name for name in ("report.tex", "README.md", "report.html")
+    ]
     markdown, tex = (folder / "README.md").read_text(), (folder / "report.tex").read_text()
     assert markdown_tables(markdown) == tex_tables(tex)
+    html = (folder / "report.html").read_text()
+    assert all(cell in html for table in tex_tables(tex) for row in table for cell in row)
     assert f"A is a.sqlite, B is sqlite:///{tmp_path}/b.sqlite.".replace("_", r"\_") in markdown
     done = bench(tmp_path, *command, "--format", "csv")
-    assert (done.returncode, "--format md or html or latex, not csv" in done.stderr) == (2, True)
+    assert (done.returncode, "--format md, html or latex, not csv" in done.stderr) == (2, True)
 
 
 def test_stores_with_nothing_in_common(pair: tuple[Store, Store], tmp_path: Path) -> None:
