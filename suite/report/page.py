@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from suite.report.leaderboard import Board, Findings
 
 
+_RUN_NAMES = ("data set", "optimizer", "status", "device", "cell")
+
+
 def page(findings: Findings, command: str) -> list[Block]:
     """The whole report; `command`: what the reader types to measure this again."""
     spec = findings.spec
@@ -169,7 +172,7 @@ def _provenance(findings: Findings, command: str) -> list[Block]:
         f"on the same machine. The reference workload before each cell took {number(1e3 * drift.mean)} ms "
         f"(s.d. {number(1e3 * drift.sd)} ms)."
     )
-    return [*blocks, Paragraph(text)]
+    return [*blocks, Paragraph(text), Folded("Every run", [Table(tables.runs(findings), names=_RUN_NAMES)])]
 
 
 def _gaps_in_short(findings: Findings) -> str:

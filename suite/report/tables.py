@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from suite.analysis.speedup import Speedup
     from suite.records import FisherError
     from suite.report.comparison import Comparison
-    from suite.report.leaderboard import Board, Standing
+    from suite.report.leaderboard import Board, Findings, Standing
     from suite.report.ranks import Kept, Ranks
     from suite.report.statistics import Faster, Overall, Versus
     from suite.report.targets import TargetTime
@@ -175,6 +175,40 @@ def kept_ranks(ranks: Ranks) -> TextTable:
         for layer, (width_in, width_out) in ranks.layers.items()
     ]
     return TextTable(["layer", "width", *ranks.runs], rows)
+
+
+def runs(findings: Findings) -> TextTable:
+    """One row a run that the report counts: its number in the store and its cell's key lead to all its records."""
+    rows = [
+        [
+            board.dataset,
+            standing.optimizer,
+            str(result.cell.seed),
+            str(result.run.id),
+            result.run.cell_key,
+            result.run.status,
+            result.run.device,
+            f"{result.course.iterations:,}",
+            number(result.course.total_seconds),
+            number(1e3 * (result.run.reference_seconds or math.nan)),
+        ]
+        for board in findings.boards
+        for standing in board.standings
+        for result in standing.results
+    ]
+    headings = [
+        "data set",
+        "optimizer",
+        "seed",
+        "run",
+        "cell",
+        "status",
+        "device",
+        "iterations",
+        "seconds",
+        "reference, ms",
+    ]
+    return TextTable(headings, rows)
 
 
 def fisher(board: Board) -> TextTable | None:
