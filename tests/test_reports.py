@@ -61,3 +61,16 @@ def test_every_report_is_listed() -> None:
             assert f"({path.name}/README.md)" in page
         elif path.suffix == ".md" and path.name != "README.md":
             assert f"({path.name})" in page
+
+
+def test_one_setting_turns_the_ranking_and_the_report_says_which() -> None:
+    tuned, mistuned = ((REPORTS / name / "README.md").read_text() for name in ("protocol", "protocol-mistuned"))
+    orders = []
+    for page in (tuned, mistuned):
+        _, *boards = re.split(r"^## (?=digits|curves)", page, flags=re.MULTILINE)
+        rows = [re.findall(r"^\| \**(\d)\** +\| \**(\w+)\** ", board, re.MULTILINE)[:3] for board in boards]
+        orders.append([{name: int(rank) for rank, name in found} for found in rows])
+    assert orders[0] == [{"kpsvd": 1, "kfac": 1, "adam": 3}, {"kfac": 1, "kpsvd": 1, "adam": 3}]
+    assert orders[1] == [{"adam": 1, "kpsvd": 1, "kfac": 1}, {"adam": 1, "kpsvd": 2, "kfac": 3}]
+    flag = "The damping of kfac and kpsvd is not tuned but fixed at 1e-5 by the specification."
+    assert (tuned.count(flag), mistuned.count(flag)) == (0, 2)

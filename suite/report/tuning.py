@@ -112,7 +112,7 @@ def _fixed(spec: Spec, tuning: Tuning, dataset: str) -> Iterator[str]:
             if option not in space:
                 fixed.setdefault((option, spelled(getattr(method, option))), []).append(label)
     for (option, value), labels in fixed.items():
-        yield f"{option} of {' and '.join(labels)} is not tuned but fixed at {value} by the specification."
+        yield f"The {option} of {' and '.join(labels)} is not tuned but fixed at {value} by the specification."
 
 
 def _shortcomings(study: Study) -> Iterator[str]:

@@ -194,6 +194,6 @@ def test_the_flags_say_what_is_not_tuned_and_what_is_not_bracketed(tmp_path: Pat
     )
     spec = spec_of(tmp_path, fixed)
     (first, *_) = tuning_flags(spec, tuned(spec, lambda cell: math.inf).studies, "digits")
-    assert first == "damping of kfac is not tuned but fixed at 1e-5 by the specification."
+    assert first == "The damping of kfac is not tuned but fixed at 1e-5 by the specification."
     assert "Every trial of adam diverged." in tuning_flags(spec, tuned(spec, lambda cell: math.inf).studies, "digits")
     assert "The tuning of kfac is not complete." in tuning_flags(spec, tuned(spec, lambda cell: None).studies, "digits")
