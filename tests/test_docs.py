@@ -19,7 +19,7 @@ from suite.store import open_store
 from tests.suite.stores import evaluations, finished, iterations, matrix_of
 
 ROOT = Path(__file__).parents[1]
-GUIDE = (ROOT / "docs" / "guide.md").read_text()
+GUIDE, BENCHMARK = ((ROOT / "docs" / name).read_text() for name in ("guide.md", "benchmark.md"))
 
 _spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
 assert _spec
@@ -80,8 +80,8 @@ def test_constants_say_what_they_are() -> None:
             assert name in generate.attributes(sys.modules["kfsvd.approximations"])
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL))
-def test_the_python_in_the_guide_runs(block: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", GUIDE + BENCHMARK, re.DOTALL))
+def test_the_python_in_the_guides_runs(block: str, tmp_path: Path) -> None:
     if "kfsvd-bench.sqlite" in block:
         with open_store(f"sqlite:///{tmp_path}/kfsvd-bench.sqlite") as store:
             for cell in matrix_of(tmp_path).cells:
@@ -90,7 +90,7 @@ def test_the_python_in_the_guide_runs(block: str, tmp_path: Path) -> None:
     subprocess.run([sys.executable, *warnings, "-c", block], cwd=tmp_path, check=True)
 
 
-@pytest.mark.parametrize("page", ["guide.md", "reference.md"])
+@pytest.mark.parametrize("page", ["guide.md", "benchmark.md", "reference.md"])
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / "docs" / page).read_text()
     headings = {generate.anchor(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
