@@ -136,6 +136,7 @@ class EKFAC(Kronecker):
     """The exact diagonal of the Fisher matrix in a Kronecker eigenbasis (George et al. 2018)."""
 
     method: Literal["ekfac"]
+    inverse: Literal["dense"] = Field(default="dense", description="its own diagonal's: there are no factors to cut")
     basis: Literal["kfac", "kpsvd"] = Field(default="kfac", description="whose eigenvectors are the basis")
     solver: Literal["auto", "gram", "matrix_free"] = Field(default="auto", description="how KPSVD's basis is found")
 
@@ -150,5 +151,6 @@ class Exact(Kronecker):
     curvature_batch: float = Field(
         default=1.0, gt=0, description="examples of a curvature batch: a share of the batch up to 1, else a number"
     )
+    inverse: Literal["dense"] = Field(default="dense", description="Woodbury's: there are no factors to cut")
     averaging: Literal["samples"] = Field(default="samples", description="the samples themselves are averaged")
     decay: float = Field(default=0.0, ge=0, lt=1, description="largest weight of the past; 0 keeps the newest batch")

@@ -6,6 +6,7 @@ import inspect
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from kfsvd.optimizers import OPTIMIZERS, NaturalGradient
@@ -50,3 +51,15 @@ def test_every_option_says_what_it_means(name: str) -> None:
     assert METHODS[name].__doc__
     for option, field in METHODS[name].model_fields.items():
         assert option == "method" or field.description
+
+
+@pytest.mark.parametrize("name", KRONECKER)
+def test_a_spec_takes_the_forms_of_inverse_that_the_library_takes(name: str) -> None:
+    model = nn.Linear(3, 2)
+    for inverse in ("dense", "low_rank"):
+        options = {"method": name, "inverse": inverse}
+        try:
+            METHODS[name].model_validate(options).build(model, "gaussian", 0)
+        except ValidationError:
+            with pytest.raises(ValueError, match="inverse"):
+                OPTIMIZERS[name](model, "gaussian", inverse=inverse)
