@@ -28,7 +28,9 @@ app.add_typer(datasets, name="datasets")
 SpecFile = Annotated[
     Path, typer.Argument(metavar="SPEC", help="The YAML specification, such as specs/quickstart.yaml.")
 ]
-Database = Annotated[str, typer.Option("--db", metavar="URL", help="The store: any SQLAlchemy URL.")]
+Database = Annotated[
+    str, typer.Option("--db", metavar="URL", help="The store: sqlite:///FILE or postgresql+psycopg://HOST/NAME.")
+]
 Select = Annotated[
     str | None,
     typer.Option(

@@ -53,6 +53,7 @@ class PlainView:
         self.running: dict[str, _Running] = {}  # by the slot's name
         self.ended: list[tuple[Cell, str, float]] = []
         self.begun = time.monotonic()
+        self.waiting = self.ended_elsewhere = 0  # cells of other commands
         self._notes: set[tuple[str, str]] = set()
 
     def __enter__(self) -> PlainView:
@@ -94,6 +95,12 @@ class PlainView:
             line += f"\n            {escape(error.strip().splitlines()[-1])}"
         self._say(line)
 
+    def elsewhere(self, waiting: int, ended: int) -> None:
+        """Say once that nothing is left but what others run."""
+        if waiting and not self.waiting:
+            self._say(f"[yellow]waiting[/]     for {waiting} cells that other commands on this store run")
+        self.waiting, self.ended_elsewhere = waiting, ended
+
     def refresh(self) -> None:
         """Nothing to redraw."""
 
@@ -106,7 +113,7 @@ class PlainView:
         if not self.ended:
             return None
         mean = sum(seconds for _, _, seconds in self.ended) / len(self.ended)
-        waiting = self.total - len(self.ended) - len(self.running)
+        waiting = max(0, self.total - len(self.ended) - len(self.running) - self.waiting - self.ended_elsewhere)
         now = time.monotonic()
         ahead = waiting * mean + sum(max(0.0, mean - (now - r.since)) for r in self.running.values())
         return ahead / max(1, len(self.running))
@@ -147,6 +154,8 @@ class LiveView(PlainView):
         left = self.seconds_left()
         summary = Text(f"{len(self.ended)} of {self.total} cells ended", style="bold")
         summary.append(f"   {failed} failed", style="red" if failed else "dim")
+        if self.waiting or self.ended_elsewhere:
+            summary.append(f"   other commands: {self.waiting} running, {self.ended_elsewhere} ended", style="yellow")
         summary.append(f"   running for {_duration(time.monotonic() - self.begun)}", style="dim")
         summary.append(f"   about {_duration(left)} left" if left is not None else "", style="dim")
         bar = Table.grid()

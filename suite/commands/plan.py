@@ -28,6 +28,8 @@ def plan(path: Path, db: str, selection: str | None, *, any_sources: bool, json:
         SuiteError: the spec, the selection or the store cannot be used.
 
     """
+    from suite.store import shown
+
     matrix = load_matrix(path, selection, any_sources=any_sources)
     stage, measured, seconds = _known(db, matrix)
     groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
@@ -63,7 +65,7 @@ def plan(path: Path, db: str, selection: str | None, *, any_sources: bool, json:
         return ExitCode.FINE
     print(f"{matrix.spec.name}: {matrix.spec.description.strip()}\n")
     print(tabulate(rows, headers="keys", floatfmt=",.0f", missingval="unknown"))
-    print(f"\n{len(stage.cells)} cells, {len(measured)} measured in {db}.")
+    print(f"\n{len(stage.cells)} cells, {len(measured)} measured in {shown(db)}.")
     if unknown:
         print(f"For {unknown} cells the time is unknown until one like them is measured.")
     if stage.waiting:

@@ -23,20 +23,18 @@ def report(path: Path, db: str, folder: Path, formats: list[str], *, any_sources
     """
     matrix = load_matrix(path, any_sources=any_sources)
 
-    from sqlalchemy import make_url
-
     from suite.report import write_report
-    from suite.store import open_store
+    from suite.store import open_store, shown
 
     with open_store(db, create=False) as store:
         stage = matrix.stage(store)
         if not store.measured([cell.key for cell in stage.known], matrix.fingerprint):
             print(
-                f"Nothing of {matrix.spec.name} is measured in {db}: run `kfsvd-bench run {path}` first.",
+                f"Nothing of {matrix.spec.name} is measured in {shown(db)}: run `kfsvd-bench run {path}` first.",
                 file=sys.stderr,
             )
             return ExitCode.NOTHING_MEASURED
-        where = [] if db == DEFAULT_DATABASE else ["--db", make_url(db).render_as_string(hide_password=True)]
+        where = [] if db == DEFAULT_DATABASE else ["--db", shown(db)]
         command = shlex.join(["kfsvd-bench", "run", str(path), *where])
         written = write_report(
             store,

@@ -46,7 +46,7 @@ def run(
     folders = Folders.default(data_folder)
 
     from suite.report import terminal_leaderboard
-    from suite.store import open_store
+    from suite.store import open_store, shown
 
     with open_store(db) as store:
         swept = store.sweep()
@@ -60,6 +60,8 @@ def run(
                 f"{len(before)} of {len(stage.cells)} cells are measured already, with {sources} sources of kfsvd."
             )
         summary = _measure(matrix, store, slots, folders, console, db)
+        if summary.elsewhere:
+            console.print(f"{summary.elsewhere.total()} cells were run by other commands meanwhile.")
         stage = matrix.stage(store)
         measured = _measured(store, stage, matrix)
         if json:
@@ -71,7 +73,7 @@ def run(
         console.print("Interrupted. What is measured is kept; the same command goes on from here.")
         return ExitCode.INTERRUPTED
     if summary.failed:
-        console.print(f"{summary.failed} cells failed; `kfsvd-bench status {path} --db {db}` names them.")
+        console.print(f"{summary.failed} cells failed; `kfsvd-bench status {path} --db {shown(db)}` names them.")
         return ExitCode.CELLS_FAILED
     if stage.waiting:
         for line in _why_waiting(stage):
@@ -85,7 +87,9 @@ def _measure(
 ) -> Summary:
     """Run what is missing, each cell once; then what follows from it, as long as anything does."""
     from suite.environment import current_environment
-    from suite.scheduling.local import Provenance, Site, Summary, run_cells
+    from suite.scheduling.local import Site, Summary, run_cells
+    from suite.scheduling.sharing import Provenance
+    from suite.store import shown
 
     total = Summary()
     tried: set[str] = set()
@@ -104,10 +108,11 @@ def _measure(
                 experiment=store.experiment(matrix.spec.name, matrix.spec.text),
                 environment=store.environment(current_environment()),
                 fingerprint=library_fingerprint(),
+                since=store.newest(),
             )
             site = Site(slots, store, provenance, folders, matrix.spec.scheduling)
         what = f"Tuning: {len(missing)} trials" if missing[0] in stage.trials else f"Measuring {len(missing)} cells"
-        console.print(f"{what} on {', '.join(slot.name for slot in slots)} into {db}")
+        console.print(f"{what} on {', '.join(slot.name for slot in slots)} into {shown(db)}")
         with view_for(console, len(missing)) as view:
             total.add(run_cells(missing, site, view))
         tried.update(cell.key for cell in missing)

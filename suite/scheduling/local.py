@@ -8,7 +8,7 @@ import os
 import signal
 import tempfile
 import time
-from collections import deque
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from suite.scheduling.messages import Finished, Job, Loaded, Measured, Message, Noted, Ready, Stop
+from suite.scheduling.sharing import SharedQueue
 from suite.scheduling.worker import work
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from suite.matrix import Cell
     from suite.problems import Folders
     from suite.records import Records
+    from suite.scheduling.sharing import Provenance
     from suite.scheduling.slots import Slot
     from suite.store import Store
 
@@ -52,6 +54,9 @@ class View(Protocol):
     def finished(self, cell: Cell, slot: Slot, status: str, error: str | None) -> None:
         """The cell is over."""
 
+    def elsewhere(self, waiting: int, ended: int) -> None:
+        """Other commands run so many of the cells, for which a slot waits, and have ended so many."""
+
     def refresh(self) -> None:
         """Called several times a second."""
 
@@ -59,20 +64,12 @@ class View(Protocol):
         """Ctrl-C was pressed once."""
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """What every run of one command shares."""
-
-    experiment: int
-    environment: int
-    fingerprint: str
-
-
 @dataclass
 class Summary:
     """How a matrix went."""
 
     statuses: dict[str, int] = field(default_factory=dict)
+    elsewhere: Counter[str] = field(default_factory=Counter)  # cells that other commands ended meanwhile
     interrupted: bool = False
 
     def count(self, status: str) -> None:
@@ -83,12 +80,14 @@ class Summary:
         """What went before or after."""
         for status, number in other.statuses.items():
             self.statuses[status] = self.statuses.get(status, 0) + number
+        self.elsewhere += other.elsewhere
         self.interrupted = self.interrupted or other.interrupted
 
     @property
     def failed(self) -> int:
-        """Cells that ended without a result."""
-        return sum(n for status, n in self.statuses.items() if status in ("error", "oom", "timeout"))
+        """Cells that ended without a result, those of other commands included."""
+        ended = [*self.statuses.items(), *self.elsewhere.items()]
+        return sum(n for status, n in ended if status in ("error", "oom", "timeout"))
 
 
 @dataclass
@@ -132,8 +131,9 @@ def run_cells(cells: Sequence[Cell], site: Site, view: View) -> Summary:
 
     A worker that dies takes its own cell along (recorded as an error, with the end of its output) and is replaced.
     A cell that takes too long is asked to end, then its worker is terminated, then killed, and whatever that one has
-    started with it. Ctrl-C or SIGTERM once: workers send what they have measured, their cells are recorded as
-    interrupted. Twice: workers are killed at once.
+    started with it. What other commands on the same store run is waited for, and taken over where they die. Ctrl-C or
+    SIGTERM once: workers send what they have measured, their cells are recorded as interrupted. Twice: workers are
+    killed at once.
     """
     with _Scheduler(cells, site, view) as scheduler:
         return scheduler.run()
@@ -141,11 +141,10 @@ def run_cells(cells: Sequence[Cell], site: Site, view: View) -> Summary:
 
 class _Scheduler:
     def __init__(self, cells: Sequence[Cell], site: Site, view: View) -> None:
-        self.queue = deque(cells)
-        self.alone: deque[Cell] = deque()  # ran out of memory, and run again with nothing beside them
+        self.queue = SharedQueue(cells, site.store, site.provenance)
         self.retried: set[str] = set()
         self.slots = site.slots[: 1 if site.rules.timing == "exclusive" else len(cells)]
-        self.store, self.provenance, self.folders, self.rules = site.store, site.provenance, site.folders, site.rules
+        self.store, self.folders, self.rules = site.store, site.folders, site.rules
         self.view = view
         self.summary = Summary()
         self.workers: list[_Worker] = []
@@ -172,7 +171,7 @@ class _Scheduler:
                 worker = next(w for w in self.workers if w.connection is ready)
                 self._receive(worker)
             if time.monotonic() - flushed > FLUSH_SECONDS:
-                self.store.flush()
+                self._flush()
                 flushed = time.monotonic()
             if self.signals and not stopping:
                 stopping = True
@@ -181,8 +180,12 @@ class _Scheduler:
             if self.signals > 1 or time.monotonic() > self.deadline:
                 for worker in list(self.workers):
                     self._bury(worker, "interrupted", None)
+            elif not self.signals and self.queue.look():
+                for worker in [w for w in self.workers if w.ready and w.run is None]:
+                    self._dispatch(worker)
             self.view.refresh()
         self.store.flush()
+        self.summary.elsewhere = self.queue.ended
         return self.summary
 
     def _watch(self) -> None:
@@ -202,6 +205,12 @@ class _Scheduler:
 
     def _on_signal(self) -> None:
         self.signals += 1
+
+    def _flush(self) -> None:
+        for run in self.store.flush():
+            for worker in [w for w in self.workers if w.run == run]:
+                self._bury(worker, "interrupted", None)
+                self._replace(worker.slot)
 
     def _spawn(self, slot: Slot) -> _Worker:
         context = multiprocessing.get_context("spawn")
@@ -256,45 +265,37 @@ class _Scheduler:
                     self._bury(worker, status, error)
                     self._replace(worker.slot)
 
-    def _next(self) -> Cell | None:
-        """The cell to run next; one that ran out of memory once no other is left or running."""
-        if self.signals:
-            return None
-        if self.queue:
-            return self.queue.popleft()
-        if self.alone and not any(worker.cell for worker in self.workers):
-            return self.alone.popleft()
-        return None
+    def _take(self, worker: _Worker) -> tuple[Cell, int] | None:
+        quiet = not any(w.cell for w in self.workers)
+        return self.queue.take(worker.slot.name, crowded=len(self.slots) > 1, quiet=quiet)
 
     def _dispatch(self, worker: _Worker) -> None:
-        cell = self._next()
-        if cell is None:
-            self.workers.remove(worker)
-            _end(worker)
+        taken = None if self.signals else self._take(worker)
+        if taken is None:
+            idle = sum(w.run is None for w in self.workers)
+            if self.signals or idle > self.queue.elsewhere:  # else it waits for what another command runs
+                self.workers.remove(worker)
+                _end(worker)
+            self.view.elsewhere(self.queue.elsewhere, self.queue.ended.total())
             return
-        worker.cell, worker.asked, worker.begun = cell, None, time.monotonic()
+        worker.cell, worker.run = cell, run = taken
+        worker.asked, worker.begun = None, time.monotonic()
         worker.heard = worker.begun
-        worker.run = self.store.begin(
-            cell,
-            experiment=self.provenance.experiment,
-            environment=self.provenance.environment,
-            fingerprint=self.provenance.fingerprint,
-            device=worker.slot.name,
-            contended=len(self.slots) > 1 and cell.key not in self.retried,
-        )
         self.view.started(cell, worker.slot)
         try:
-            worker.connection.send(Job(worker.run, cell, self.folders))
+            worker.connection.send(Job(run, cell, self.folders))
         except OSError:
             self._lost(worker)
 
     def _finish(self, worker: _Worker, status: str, error: str | None, peak_memory: int | None = None) -> None:
         if worker.run is None or worker.cell is None:
             return
-        self.store.finish(worker.run, status, error=error, peak_memory=peak_memory)
+        if not self.store.finish(worker.run, status, error=error, peak_memory=peak_memory):
+            status, error = "interrupted", "taken over by another command: this one was silent for too long"
+            self.queue.lose(worker.cell)
         if status == "oom" and self.rules.retry_oom and worker.cell.key not in self.retried:
             self.retried.add(worker.cell.key)
-            self.alone.append(worker.cell)
+            self.queue.retry_alone(worker.cell)
         else:
             self.summary.count(status)
         self.view.finished(worker.cell, worker.slot, status, error)
@@ -315,7 +316,7 @@ class _Scheduler:
 
     def _replace(self, slot: Slot) -> None:
         """A new worker in a slot, while cells are left."""
-        if (self.queue or self.alone) and not self.signals:
+        if self.queue and not self.signals:
             self.workers.append(self._spawn(slot))
 
     def _bury(self, worker: _Worker, status: str, error: str | None) -> None:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from suite.errors import StoreError
+from suite.store.backup import back_up
+from suite.store.faults import translated
 from suite.store.store import Store
+from suite.store.urls import shown, sqlite_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection, Engine
 
-REVISION = "0005"
+REVISION = "0006"
 """The schema that this program reads and writes: the newest migration."""
+
+_CONNECT_SECONDS = 10
+"""How long a server may take to answer, unless the URL says otherwise with ?connect_timeout=."""
+
+_MIGRATION_LOCK = 0x6B66737664
+"""The number of PostgreSQL's advisory lock under which tables are created or changed: "kfsvd"."""
 
 
 def url_of(place: str | Path) -> str:
@@ -28,14 +37,17 @@ def url_of(place: str | Path) -> str:
 
 
 def store_exists(url: str) -> bool:
-    """Whether there is something to open; a store on a server is taken to exist.
+    """Whether there is something to open: a file, or tables on a server.
 
     Raises:
-        StoreError: the URL is none that SQLAlchemy understands.
+        StoreError: the URL is none that can be used here, or the server does not answer.
 
     """
-    file = _sqlite_file(url)
-    return file is None or file.exists()
+    file = sqlite_file(url)
+    if file is not None:
+        return file.exists()
+    with _connected(url) as connection:
+        return _revision(connection, shown(url)) is not None
 
 
 @contextmanager
@@ -43,39 +55,51 @@ def open_store(url: str, *, create: bool = True) -> Iterator[Store]:
     """A store for the time of a `with` block.
 
     Args:
-        url: any SQLAlchemy URL, such as sqlite:///kfsvd-bench.sqlite.
+        url: of SQLite or PostgreSQL, such as sqlite:///kfsvd-bench.sqlite or postgresql+psycopg://host/name.
         create: make the file and its tables where they are missing; else that is an error.
 
     Raises:
-        StoreError: the URL is unknown, the file is missing, not a database, not writable, locked, or of a newer
-            version of this program. Errors of the database inside the block become a StoreError too.
+        StoreError: the URL is unknown, the server does not answer, the file is missing, not a database, not writable,
+            locked, or of a newer version of this program. Errors of the database inside the block become a StoreError
+            too.
 
     """
-    file = _sqlite_file(url)
+    file = sqlite_file(url)
     if file is not None and not create and not file.exists():
-        raise StoreError(f"there is no store at {file}: `kfsvd-bench run SPEC --db {url}` makes one")
+        raise StoreError(f"there is no store at {file}: `kfsvd-bench run SPEC --db {shown(url)}` makes one")
     if file is not None and create and not file.parent.is_dir():
         raise StoreError(f"the folder {file.parent} of the store does not exist: create it, or choose another --db")
+    with _connected(url) as connection:
+        _bring_up_to_date(connection, url, create=create)
+        yield Store(connection)
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
     engine = _engine(url)
-    with _translated(url):
+    with translated(url):
         try:
             with engine.connect() as connection:
-                _bring_up_to_date(connection, url, create=create)
-                store = Store(connection)
-                yield store
+                yield connection
         finally:
             engine.dispose()
 
 
 def _engine(url: str) -> Engine:
     try:
-        engine = sa.create_engine(url)
+        parsed = sa.make_url(url)
+        backend, waits = parsed.get_backend_name(), {}
+        if backend == "postgresql" and "connect_timeout" not in parsed.query:
+            waits = {"connect_timeout": _CONNECT_SECONDS}
+        engine = sa.create_engine(parsed, connect_args=waits)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise StoreError(
-            f"--db {url}: not a database URL that can be used here ({error}); try sqlite:///kfsvd-bench.sqlite"
-        ) from None
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _configure_sqlite)
+        remedy = "try sqlite:///kfsvd-bench.sqlite"
+        if isinstance(error, ModuleNotFoundError) and backend == "postgresql":
+            remedy = "pip install 'kfsvd-bench[postgres]', and begin the URL with postgresql+psycopg://"
+        raise StoreError(f"--db {shown(url)}: not a database URL that can be used here ({error}); {remedy}") from None
+    if backend not in ("sqlite", "postgresql") or engine.dialect.is_async:
+        raise StoreError(f"--db {shown(url)}: a store is sqlite:///FILE or postgresql+psycopg://HOST/NAME")
+    sa.event.listen(engine, "connect", _configure_sqlite if backend == "sqlite" else _configure_postgresql)
     return engine
 
 
@@ -88,42 +112,45 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _sqlite_file(url: str) -> Path | None:
-    try:
-        parsed = sa.make_url(url)
-    except (ArgumentError, ValueError):  # ValueError: a port that is no number
-        raise StoreError(f"--db {url}: not a database URL; try sqlite:///kfsvd-bench.sqlite") from None
-    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
-        return None
-    return Path(str(parsed.database))
+def _configure_postgresql(connection: Any, _record: Any) -> None:
+    connection.execute("SET TIME ZONE 'UTC'")  # times are read as they are in SQLite
+    connection.commit()
 
 
 def _bring_up_to_date(connection: Connection, url: str, *, create: bool) -> None:
     """Create or migrate the tables where they are not at `REVISION`: wholly, or not at all."""
-    found = _revision(connection, url)
+    name = shown(url)
+    found = _revision(connection, name)
     connection.rollback()
     if found == REVISION:
         return
     if found is None and not create:
-        raise StoreError(f"{url} holds no results: `kfsvd-bench run SPEC --db {url}` makes some")
+        raise StoreError(f"{name} holds no results: `kfsvd-bench run SPEC --db {name}` makes some")
     with _exclusive(connection):
-        if _revision(connection, url) != REVISION:  # else another process was quicker
-            _migrate(connection, url)
+        found = _revision(connection, name)
+        if found == REVISION:  # another process was quicker
+            return
+        file = sqlite_file(url)
+        copy = back_up(file, found) if file is not None and found is not None else None
+        _migrate(connection, name)
+    if found is not None:
+        kept = f"a copy of how it was is {copy}" if copy else "no copy was made; pg_dump makes one"
+        print(f"{name} is brought from schema {found} to {REVISION}; {kept}", file=sys.stderr)
 
 
-def _revision(connection: Connection, url: str) -> str | None:
+def _revision(connection: Connection, name: str) -> str | None:
     """The schema's number, None for an empty database."""
     tables = sa.inspect(connection).get_table_names()
     if not tables:
         return None
     if "alembic_version" not in tables:
         raise StoreError(
-            f"{url} is a database of something else (tables {', '.join(sorted(tables)[:5])}): choose another"
+            f"{name} is a database of something else (tables {', '.join(sorted(tables)[:5])}): choose another"
         )
     found = str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar())
     if found > REVISION:
         raise StoreError(
-            f"{url} was written by a newer kfsvd-bench (schema {found}, this one reads {REVISION}): update it"
+            f"{name} was written by a newer kfsvd-bench (schema {found}, this one reads {REVISION}): update it"
         )
     return found
 
@@ -136,6 +163,8 @@ def _exclusive(connection: Connection) -> Iterator[None]:
     if sqlite:  # Python's driver would commit after every CREATE TABLE
         driver.isolation_level, before = None, driver.isolation_level
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
     try:
         yield
         connection.commit()
@@ -145,7 +174,7 @@ def _exclusive(connection: Connection) -> Iterator[None]:
             driver.isolation_level = before
 
 
-def _migrate(connection: Connection, url: str) -> None:
+def _migrate(connection: Connection, name: str) -> None:
     import logging
 
     from alembic import command
@@ -159,24 +188,4 @@ def _migrate(connection: Connection, url: str) -> None:
     try:
         command.upgrade(config, "head")
     except CommandError as error:
-        raise StoreError(f"{url} cannot be brought up to date: {error}; choose another --db") from None
-
-
-@contextmanager
-def _translated(url: str) -> Iterator[None]:
-    """Errors of the database as one sentence that says what to do."""
-    try:
-        yield
-    except DBAPIError as error:
-        text = str(error.orig)
-        remedies = {
-            "not a database": "this file is no SQLite database: choose another --db",
-            "readonly": "the file or its folder is read-only: change that, or choose another --db",
-            "unable to open": "the file cannot be opened: see its folder and permissions",
-            "locked": "another program holds it locked: wait for it, or end it",
-            "disk is full": "the disk is full: free some space; the same command then goes on",
-            "disk I/O": "the disk fails: see its health; the same command goes on elsewhere with another --db",
-            "malformed": "the file is damaged: restore a copy",
-        }
-        remedy = next((remedy for sign, remedy in remedies.items() if sign in text), "")
-        raise StoreError(f"store {url}: {text}{'; ' + remedy if remedy else ''}") from error
+        raise StoreError(f"{name} cannot be brought up to date: {error}; choose another --db") from None

@@ -12,9 +12,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
+from suite.store.faults import passes_by_itself
+from suite.store.leases import Claim, Heartbeat, Owner, Pulses, is_dead
 from suite.store.tables import (
     EnvironmentRow,
     EvaluationRow,
@@ -24,23 +26,29 @@ from suite.store.tables import (
     IterationRow,
     RunRow,
 )
+from suite.store.values import fitting, null
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
     from suite.environment import Environment
     from suite.matrix import Cell
     from suite.records import Records
+    from suite.store.tables import Table
+    from suite.store.values import Values
 
-_Row = TypeVar("_Row", Experiment, EnvironmentRow, RunRow)
+_T = TypeVar("_T")
 
 MEASURED = ("done", "diverged")
 """The statuses of runs that are results; all others are attempts."""
 
-DEAD_SECONDS = 60.0
-"""A running run whose heartbeat is older is taken to be left behind by a process that died."""
+FAILED = ("error", "oom", "timeout")
+"""The statuses of runs that ended without a result, by no command's doing."""
+
+PATIENCE = 60.0
+"""Seconds that a write waits for a locked database, or for a server that is starting again."""
 
 _COLUMNS = {
     IterationRow: [column.name for column in IterationRow.__table__.columns],
@@ -60,58 +68,94 @@ class Store:
         self.session = Session(connection, expire_on_commit=False)
         self._buffers: dict[type, list[dict[str, Any]]] = {table: [] for table in _COLUMNS}
         self._running: dict[int, float] = {}  # run → when it began, by the monotonic clock
-        self._host = platform.node() or "unknown"
+        self._owner = Owner(platform.node() or "unknown", os.getpid())
+        self._of_others = sa.or_(RunRow.owner_host != self._owner.host, RunRow.owner_pid != self._owner.pid)
+        self._pulses = Pulses()
+        self._dialect = connection.dialect.name
 
     def experiment(self, name: str, text: str) -> int:
         """The number of a specification; a new one for a new text."""
         digest = hashlib.sha256(text.encode()).hexdigest()
-        found = self.session.scalar(sa.select(Experiment.id).where(Experiment.text_hash == digest))
-        if found is not None:
-            return found
-        return self._insert(Experiment(name=name, text_hash=digest, text=text, first_run_at=_now())).id
+        values = {"name": name, "text_hash": digest, "text": text, "first_run_at": self._clock()}
+        return self._once(Experiment, Experiment.text_hash == digest, values)
 
     def environment(self, environment: Environment) -> int:
         """The number of an environment; a new one where anything about it is new."""
         content = asdict(environment)
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        found = self.session.scalar(sa.select(EnvironmentRow.id).where(EnvironmentRow.content_hash == digest))
-        return found if found is not None else self._insert(EnvironmentRow(content_hash=digest, **content)).id
+        return self._once(EnvironmentRow, EnvironmentRow.content_hash == digest, {"content_hash": digest, **content})
 
-    def begin(
-        self, cell: Cell, *, experiment: int, environment: int, fingerprint: str, device: str, contended: bool
-    ) -> int:
-        """Record that a cell is being run; the number of the run.
+    def newest(self) -> int:
+        """The number of the latest run; 0 where there is none."""
+        newest = self.session.scalar(sa.select(sa.func.max(RunRow.id)))
+        self.session.rollback()
+        return newest or 0
+
+    def claim(
+        self,
+        cell: Cell,
+        *,
+        experiment: int,
+        environment: int,
+        fingerprint: str,
+        device: str,
+        contended: bool,
+        since: int,
+    ) -> Claim:
+        """Take a cell, unless another command runs it, it has a result, or another command failed at it meanwhile.
 
         Args:
-            cell: what is run.
+            cell: what is to be run.
             experiment: from `experiment`.
             environment: from `environment`.
-            fingerprint: of the sources of `kfsvd`.
+            fingerprint: of the sources of `kfsvd`; other sources are another cell.
             device: the slot's name.
             contended: whether other cells run beside it on this machine.
+            since: from `newest`, when the command began: failures before it are tried again.
+
+        Returns:
+            The run that the cell is ours under; or none, with the status of the run that it is not ours for.
 
         """
-        row = RunRow(
-            experiment_id=experiment,
-            environment_id=environment,
-            cell_key=cell.key,
-            group_key=cell.group_key,
-            fingerprint=fingerprint,
-            optimizer=cell.optimizer,
-            dataset=cell.dataset,
-            seed=cell.seed,
-            definition=cell.definition,
-            status="running",
-            device=device,
-            contended=contended,
-            started_at=_now(),
-            heartbeat_at=_now(),
-            owner_host=self._host,
-            owner_pid=os.getpid(),
-        )
-        run = self._insert(row).id
-        self._running[run] = time.monotonic()
-        return run
+        values = {
+            "experiment_id": experiment,
+            "environment_id": environment,
+            "cell_key": cell.key,
+            "group_key": cell.group_key,
+            "fingerprint": fingerprint,
+            "optimizer": cell.optimizer,
+            "dataset": cell.dataset,
+            "seed": cell.seed,
+            "definition": cell.definition,
+            "status": "running",
+            "device": device,
+            "contended": contended,
+            "started_at": self._clock(),
+            "heartbeat_at": self._clock(),
+            "owner_host": self._owner.host,
+            "owner_pid": self._owner.pid,
+        }
+
+        def taken() -> Claim:
+            if (standing := self._standing(cell.key, fingerprint, since)) is not None:
+                self.session.rollback()
+                return Claim(None, standing)
+            try:
+                run = self._insert(RunRow, values)
+            except IntegrityError:  # by the index over running runs: another was quicker
+                self.session.rollback()
+                return Claim(None, "running")
+            # It may have been taken and ended between our look and our lease; now it cannot.
+            if (standing := self._standing(cell.key, fingerprint, since, besides=run)) is not None:
+                self.session.rollback()
+                return Claim(None, standing)
+            self.session.commit()
+            return Claim(run, "running")
+
+        claim = self._patiently(taken)
+        if claim.run is not None:
+            self._running[claim.run] = time.monotonic()
+        return claim
 
     def describe(
         self,
@@ -144,39 +188,43 @@ class Store:
             (InverseRankRow, records.inverse_ranks),
         ):
             columns = _COLUMNS[table]
-            self._buffers[table].extend(dict(zip(columns, (run, *map(_null, row)), strict=True)) for row in rows)
+            self._buffers[table].extend(dict(zip(columns, (run, *map(null, row)), strict=True)) for row in rows)
 
-    def flush(self) -> None:
+    def flush(self) -> list[int]:
         """Write and commit what is buffered, and stamp the heartbeat of every run at work.
 
         What cannot be written, because the database is locked or full, stays buffered for the next flush.
+
+        Returns:
+            The runs that are no longer ours: silent for so long that another command took their cells.
+
         """
-        try:
+
+        def write() -> list[int]:
             for table, rows in self._buffers.items():
                 if rows:
                     self.session.execute(sa.insert(table.__table__), rows)  # type: ignore[attr-defined]
-            if self._running:
-                alive = sa.update(RunRow).where(RunRow.id.in_(list(self._running))).values(heartbeat_at=_now())
-                self.session.execute(alive)
+            lost = self._stamp()
             self.session.commit()
-        except DBAPIError:
-            self.session.rollback()
-            raise
+            return lost
+
+        lost = self._patiently(write)
         for rows in self._buffers.values():
             rows.clear()
+        return lost
 
-    def finish(self, run: int, status: str, error: str | None = None, peak_memory: int | None = None) -> None:
-        """End a run, with everything that was appended to it."""
+    def finish(self, run: int, status: str, error: str | None = None, peak_memory: int | None = None) -> bool:
+        """End a run, with everything that was appended to it.
+
+        Returns:
+            Whether it was still ours to end; else it stays as the command that took its cell recorded it.
+
+        """
         self.flush()
-        self._update(
-            run,
-            status=status,
-            error=error,
-            peak_memory_bytes=peak_memory,
-            ended_at=_now(),
-            wall_seconds=time.monotonic() - self._running[run],
-        )
-        del self._running[run]
+        seconds = time.monotonic() - self._running.pop(run)
+        values = {"status": status, "error": error, "peak_memory_bytes": peak_memory, "wall_seconds": seconds}
+        at_work = (RunRow.id == run, RunRow.status == "running")
+        return self._committed(*at_work, ended_at=self._clock(), **values) == 1
 
     def sweep(self) -> int:
         """Mark the runs that a dead process left behind as interrupted at their last sign of life.
@@ -185,14 +233,21 @@ class Store:
             How many there were.
 
         """
-        rows = self.session.scalars(sa.select(RunRow).where(RunRow.status == "running")).all()
-        dead = [row.id for row in rows if row.id not in self._running and self._is_dead(row)]
-        if dead:
-            self.session.execute(
-                sa.update(RunRow).where(RunRow.id.in_(dead)).values(status="interrupted", ended_at=RunRow.heartbeat_at)
-            )
-        self.session.commit()
-        return len(dead)
+
+        def mark() -> int:
+            now = sa.type_coerce(self._clock(), RunRow.heartbeat_at.type)
+            columns = (RunRow.id, RunRow.owner_host, RunRow.owner_pid, RunRow.heartbeat_at, now)
+            rows = self.session.execute(sa.select(*columns).where(RunRow.status == "running")).all()
+            freed = 0
+            for run, host, pid, at, read in rows:
+                silence = self._pulses.silence(run, Heartbeat(at, read))
+                if run not in self._running and is_dead(Owner(host, pid), self._owner, silence):
+                    silent = (RunRow.id == run, RunRow.status == "running", RunRow.heartbeat_at == at)
+                    freed += self._change(*silent, status="interrupted", ended_at=RunRow.heartbeat_at)
+            self.session.commit()
+            return freed
+
+        return self._patiently(mark)
 
     def measured(self, keys: Sequence[str], fingerprint: str | None) -> dict[str, RunRow]:
         """The latest run with a result of each cell that has one.
@@ -235,39 +290,86 @@ class Store:
         self.session.rollback()  # a reader holds no snapshot longer than it reads
         return found
 
-    def _is_dead(self, row: RunRow) -> bool:
-        heartbeat = row.heartbeat_at if row.heartbeat_at.tzinfo else row.heartbeat_at.replace(tzinfo=dt.UTC)
-        if (_now() - heartbeat).total_seconds() > DEAD_SECONDS:
-            return True
-        return row.owner_host == self._host and not _is_alive(row.owner_pid)
+    def _standing(self, key: str, fingerprint: str, since: int, besides: int = 0) -> str | None:
+        """Why a cell is not to be run: the status of a result, of a run at work, or of another command's failure."""
+        failed = sa.and_(RunRow.status.in_(FAILED), RunRow.id > since, self._of_others)
+        query = sa.select(RunRow.status).where(
+            RunRow.cell_key == key,
+            RunRow.fingerprint == fingerprint,
+            RunRow.id != besides,
+            sa.or_(RunRow.status.in_((*MEASURED, "running")), failed),
+        )
+        return min(self.session.scalars(query), key=(*MEASURED, "running", *FAILED).index, default=None)
 
-    def _insert(self, row: _Row) -> _Row:
-        self.session.add(row)
-        self.session.commit()
-        return row
+    def _stamp(self) -> list[int]:
+        """Show that the runs at work are; those that are ours no longer."""
+        if not self._running:
+            return []
+        mine = (RunRow.id.in_(list(self._running)), RunRow.status == "running")
+        here = RunRow.owner_host == self._owner.host
+        beside = sa.select(RunRow.id).where(RunRow.status == "running", here, self._of_others)
+        crowded = {} if self.session.scalar(beside.limit(1)) is None else {"contended": True}
+        if self._change(*mine, heartbeat_at=self._clock(), **crowded) == len(self._running):
+            return []
+        return sorted(set(self._running) - set(self.session.scalars(sa.select(RunRow.id).where(*mine))))
+
+    def _once(self, kind: type[Experiment | EnvironmentRow], same: sa.ColumnElement[bool], values: Values) -> int:
+        """The number of a row that is there once, made if it is missing."""
+
+        def number() -> int:
+            found = self.session.scalar(sa.select(kind.id).where(same))
+            if found is None:
+                try:
+                    found = self._insert(kind, values)
+                except IntegrityError:  # another command was quicker
+                    self.session.rollback()
+                    found = self.session.scalars(sa.select(kind.id).where(same)).one()
+            self.session.commit()
+            return found
+
+        return self._patiently(number)
+
+    def _insert(self, kind: type[Table], values: Values) -> int:
+        """Add a row, without a commit."""
+        done = self.session.execute(sa.insert(kind).values(**fitting(kind, values)).returning(kind.id))  # type: ignore[attr-defined]
+        return int(done.scalar_one())
 
     def _update(self, run: int, **values: Any) -> None:
-        self.session.execute(sa.update(RunRow).where(RunRow.id == run).values(**values))
-        self.session.commit()
+        self._committed(RunRow.id == run, **values)
 
+    def _committed(self, *which: sa.ColumnElement[bool], **values: Any) -> int:
+        """Change runs; how many there were."""
 
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
+        def write() -> int:
+            changed = self._change(*which, **values)
+            self.session.commit()
+            return changed
 
+        return self._patiently(write)
 
-def _null(value: Any) -> Any:
-    """NaN as NULL: no database compares or averages a NaN as one would wish."""
-    return None if value != value else value
+    def _change(self, *which: sa.ColumnElement[bool], **values: Any) -> int:
+        """Change runs, without a commit; how many there were."""
+        change = sa.update(RunRow).where(*which).values(**fitting(RunRow, values))
+        done = self.session.execute(change, execution_options={"synchronize_session": False})
+        return int(done.rowcount)  # type: ignore[attr-defined]
 
+    def _clock(self) -> Any:
+        """The database's clock: the server's, or that of this host, where a SQLite file is."""
+        if self._dialect == "sqlite":
+            return dt.datetime.now(dt.UTC)
+        return sa.func.clock_timestamp()
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # not ours to signal, but there
-        return True
-    return True
+    def _patiently(self, transaction: Callable[[], _T]) -> _T:
+        """Do it, and do it again while the database is locked or its server away, until `PATIENCE` is at its end."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return transaction()
+            except DBAPIError as error:
+                self.session.rollback()
+                if not passes_by_itself(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
 
 def _batched(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -1,12 +1,14 @@
-"""The tables of a store. Readable with any SQLite tool; numbers are numbers, and a NaN is NULL."""
+"""The tables of a store. Readable with any tool of its database; numbers are numbers, and a NaN is NULL."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, Double, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, BigInteger, DateTime, Double, ForeignKey, Index, Integer, String, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+_Long = BigInteger().with_variant(Integer, "sqlite")  # whose integers have eight bytes anyway
 
 
 class Table(DeclarativeBase):
@@ -37,7 +39,7 @@ class EnvironmentRow(Table):
     host: Mapped[str] = mapped_column(String(255))
     cpu: Mapped[str] = mapped_column(String(255))
     cores: Mapped[int]
-    memory_bytes: Mapped[int | None]
+    memory_bytes: Mapped[int | None] = mapped_column(_Long)
     gpus: Mapped[str | None] = mapped_column(Text)
     driver: Mapped[str | None] = mapped_column(String(64))
     system: Mapped[str] = mapped_column(String(255))
@@ -53,7 +55,18 @@ class RunRow(Table):
     """One attempt at one cell."""
 
     __tablename__ = "runs"
-    __table_args__ = (Index("runs_by_cell", "cell_key", "status"), Index("runs_by_status", "status"))
+    __table_args__ = (
+        Index("runs_by_cell", "cell_key", "status"),
+        Index("runs_by_status", "status"),
+        Index(  # the lease on a cell: no two runs of it are at work at once
+            "runs_at_work",
+            "cell_key",
+            "fingerprint",
+            unique=True,
+            sqlite_where=text("status = 'running'"),
+            postgresql_where=text("status = 'running'"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id"))
@@ -62,7 +75,7 @@ class RunRow(Table):
     fingerprint: Mapped[str] = mapped_column(String(16))
     optimizer: Mapped[str] = mapped_column(String(255))
     dataset: Mapped[str] = mapped_column(String(255))
-    seed: Mapped[int]
+    seed: Mapped[int] = mapped_column(_Long)
     definition: Mapped[dict[str, object]] = mapped_column(JSON)
     group_key: Mapped[str] = mapped_column(String(16), index=True)
     status: Mapped[str] = mapped_column(String(16))
@@ -80,7 +93,7 @@ class RunRow(Table):
     owner_host: Mapped[str] = mapped_column(String(255))
     owner_pid: Mapped[int]
     wall_seconds: Mapped[float | None]
-    peak_memory_bytes: Mapped[int | None]
+    peak_memory_bytes: Mapped[int | None] = mapped_column(_Long)
     error: Mapped[str | None] = mapped_column(Text)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from suite.commands.matrix import Matrix, load_matrix
 from suite.environment import Environment
 from suite.records import Evaluation, FisherError, InverseRank, Iteration, Records
+from suite.store import RunRow
 from tests.suite.helpers import SMALL, write_spec
 
 if TYPE_CHECKING:
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 
     from suite.matrix import Cell
     from suite.store import Store
+    from suite.store.leases import Claim
 
 MACHINE = Environment(
     host="here",
@@ -36,15 +40,29 @@ def matrix_of(folder: Path, text: str = SMALL) -> Matrix:
     return load_matrix(write_spec(folder, text))
 
 
-def begin(store: Store, cell: Cell, fingerprint: str = "sources") -> int:
-    run = store.begin(
+def claim(store: Store, cell: Cell, fingerprint: str = "sources", since: int = 0) -> Claim:
+    return store.claim(
         cell,
         experiment=store.experiment("small", SMALL),
         environment=store.environment(MACHINE),
         fingerprint=fingerprint,
         device="cpu:0",
         contended=False,
+        since=since,
     )
+
+
+def begin(store: Store, cell: Cell, fingerprint: str = "sources") -> int:
+    """A run of a cell at work, whether or not it has a result."""
+    run = claim(store, cell, fingerprint).run
+    if run is None:  # a result of these sources: it is set aside for the time of the claim
+        mine = sa.update(RunRow).where(RunRow.cell_key == cell.key, RunRow.fingerprint == fingerprint)
+        store.session.execute(mine.values(fingerprint="set aside"))
+        run = claim(store, cell, fingerprint).run
+        aside = sa.update(RunRow).where(RunRow.cell_key == cell.key, RunRow.fingerprint == "set aside")
+        store.session.execute(aside.values(fingerprint=fingerprint))
+        store.session.commit()
+    assert run is not None
     store.describe(
         run, problem="digits", pixels=64, floor=10.0, test_floor=10.5, parameters=1000, reference_seconds=0.004
     )
