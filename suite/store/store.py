@@ -142,8 +142,11 @@ class Store:
                 return Claim(None, standing)
             try:
                 run = self._insert(RunRow, values)
-            except IntegrityError:  # by the index over running runs: another was quicker
+            except IntegrityError as error:
                 self.session.rollback()
+                if "cell_key" not in str(error.orig):
+                    raise
+                # By the index over running runs: another was quicker.
                 return Claim(None, "running")
             # It may have been taken and ended between our look and our lease; now it cannot.
             if (standing := self._standing(cell.key, fingerprint, since, besides=run)) is not None:

@@ -16,11 +16,11 @@ def shown(url: str) -> str:
     try:
         parsed = sa.make_url(url)
     except (ArgumentError, ValueError):  # ValueError: a port that is no number
-        return re.sub(r"(://[^/@]*?:).*@", r"\1***@", url)
+        return re.sub(r":(?!//).*@", ":***@", url)
     secret = {name: "***" for name in parsed.query if "password" in name}
     if not secret and parsed.password is None:
         return url
-    return parsed.update_query_dict(secret).render_as_string(hide_password=True)
+    return parsed.update_query_dict(secret).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -69,6 +69,16 @@ def begin(store: Store, cell: Cell, fingerprint: str = "sources") -> int:
     return run
 
 
+def rows(url: str, query: str) -> list[tuple[object, ...]]:
+    """What a query finds in a store, whoever else has it open."""
+    engine = sa.create_engine(url)
+    try:
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(query))]
+    finally:
+        engine.dispose()
+
+
 def iterations(count: int, start: int = 1, step: float = 0.01, loss: float = 30.0) -> list[Iteration]:
     """Falling losses, ten milliseconds each by default."""
     return [
