@@ -1,0 +1,231 @@
+"""Two commands on one store share its matrix: in processes of their own, and killed for real."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.suite.helpers import SMALL, bench, command, environment, write_spec
+from tests.suite.postgres import PASSWORD
+from tests.suite.stores import rows
+from tests.suite.tuning.specs import TUNED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[3]
+# A second of training a cell, so that commands meet; every one of eight ends by itself.
+SLOW = SMALL.replace("iterations: 60", "iterations: 100000, seconds: 1").replace("fisher_every: 30, ", "")
+
+LONG = SLOW.replace("seconds: 1", "seconds: 600")
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store's, of the database that a test names."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.sqlite"
+    found: str = request.getfixturevalue("postgres_url")
+    return found
+
+
+BOTH = pytest.mark.parametrize("url", ["sqlite", "postgres"], indirect=True)
+SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+POSTGRES = pytest.mark.parametrize("url", ["postgres"], indirect=True)
+
+
+def start(folder: Path, url: str, devices: str = "sim:1", *more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command("run", "small.yaml", "--devices", devices, "--db", url, *more),
+        cwd=folder,
+        env=environment(folder) | {"PYTHONPATH": f"{folder}:{ROOT}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@contextmanager
+def started(folder: Path, url: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that trains one cell, and does not outlive a test that fails."""
+    process = start(folder, url, "sim:1", "--select", "optimizer=sgd,seed=0")
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def until(process: subprocess.Popen[str], word: str) -> str:
+    """The first line that it says with a word in it."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if word in line:
+            return line
+    raise AssertionError(f"it ended without saying {word!r}")
+
+
+def interrupted(process: subprocess.Popen[str]) -> str:
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    return output
+
+
+def wait_until(found: Callable[[], Any], seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if found():
+                return
+        except Exception:  # the store is not made yet
+            pass
+        time.sleep(0.05)
+    raise AssertionError("it did not come to that")
+
+
+def owners(url: str) -> dict[object, int]:
+    found = rows(url, "SELECT owner_pid, count(*) FROM runs WHERE status = 'done' GROUP BY owner_pid")
+    return {pid: int(str(count)) for pid, count in found}
+
+
+def each_once(url: str, cells: int) -> None:
+    done = "SELECT count(*), count(DISTINCT cell_key) FROM runs WHERE status = 'done'"
+    assert rows(url, done) == [(cells, cells)]
+    twice = "SELECT count(*) FROM runs WHERE status NOT IN ('done', 'interrupted')"
+    assert rows(url, twice) == [(0,)]
+
+
+@BOTH
+def test_two_commands_do_every_cell_once(tmp_path: Path, url: str) -> None:
+    write_spec(tmp_path, SLOW)
+    both = [start(tmp_path, url) for _ in range(2)]
+    outputs = [process.communicate(timeout=180)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    each_once(url, 8)
+    assert rows(url, "SELECT count(*) FROM runs") == [(8,)]
+    shares = owners(url)
+    assert set(shares) == {process.pid for process in both}, "both had a share"
+    for process, output in zip(both, outputs, strict=True):
+        assert f"{8 - shares[process.pid]} cells were run by other commands meanwhile" in output
+    assert rows(url, "SELECT count(*) FROM runs WHERE contended") >= [(2,)], "each ran beside the other's"
+
+
+@BOTH
+def test_what_a_killed_command_leaves_is_taken_over(tmp_path: Path, url: str) -> None:
+    write_spec(tmp_path, SLOW)
+    victim, survivor = start(tmp_path, url), start(tmp_path, url)
+    mine = f"SELECT count(*) FROM runs WHERE owner_pid = {victim.pid} AND status = 'running'"
+    wait_until(lambda: rows(url, mine) == [(1,)])
+    time.sleep(random.uniform(0.0, 2.0))
+    victim.kill()
+    victim.communicate(timeout=30)
+    kept = rows(url, f"SELECT count(*) FROM iterations JOIN runs ON runs.id = run_id WHERE owner_pid = {victim.pid}")
+    output, _ = survivor.communicate(timeout=180)
+    assert survivor.returncode == 0, output
+    each_once(url, 8)
+    assert rows(url, "SELECT count(*) FROM runs WHERE status = 'interrupted'") <= [(1,)]
+    assert set(owners(url)) <= {victim.pid, survivor.pid}
+    after = rows(url, f"SELECT count(*) FROM iterations JOIN runs ON runs.id = run_id WHERE owner_pid = {victim.pid}")
+    assert after == kept, "what was flushed is kept"
+    if url.startswith("sqlite"):
+        assert rows(url, "PRAGMA integrity_check") == [("ok",)]
+
+
+@SQLITE
+def test_who_waits_says_so_and_is_ended_by_ctrl_c(tmp_path: Path, url: str) -> None:
+    write_spec(tmp_path, LONG)
+    with started(tmp_path, url) as first:
+        wait_until(lambda: rows(url, "SELECT count(*) FROM runs WHERE status = 'running'") == [(1,)])
+        with started(tmp_path, url) as second:
+            assert "for 1 cells that other commands on this store run" in until(second, "waiting")
+            output = interrupted(second)
+            assert "the same command goes on from here" in output
+        interrupted(first)
+    assert rows(url, "SELECT owner_pid, status FROM runs") == [(first.pid, "interrupted")]
+
+
+@POSTGRES
+def test_who_waits_takes_over_what_another_gives_up(tmp_path: Path, url: str) -> None:
+    write_spec(tmp_path, LONG)
+    with started(tmp_path, url) as first:
+        wait_until(lambda: rows(url, "SELECT count(*) FROM iterations") > [(0,)])
+        with started(tmp_path, url) as second:
+            until(second, "waiting")
+            interrupted(first)
+            wait_until(lambda: len(rows(url, "SELECT id FROM runs")) == 2)
+            interrupted(second)
+    found = rows(url, "SELECT owner_pid, status FROM runs ORDER BY id")
+    assert found == [(first.pid, "interrupted"), (second.pid, "interrupted")]
+
+
+@SQLITE
+def test_a_command_that_was_frozen_gives_up_what_was_taken_from_it(tmp_path: Path, url: str) -> None:
+    text = SLOW.replace("seconds: 1", "seconds: 6").replace("seeds: [0, 1]", "seeds: [0]")
+    write_spec(tmp_path, text)
+    (tmp_path / "sitecustomize.py").write_text("import suite.store.leases as leases\n\nleases.DEAD_SECONDS = 2.0\n")
+    with started(tmp_path, url) as frozen:
+        wait_until(lambda: rows(url, "SELECT count(*) FROM iterations") > [(0,)])
+        frozen.send_signal(signal.SIGSTOP)
+        try:
+            with started(tmp_path, url) as other:
+                mine = f"SELECT count(*) FROM runs WHERE owner_pid = {other.pid} AND status = 'running'"
+                wait_until(lambda: rows(url, mine) == [(1,)])
+                frozen.send_signal(signal.SIGCONT)
+                output, _ = other.communicate(timeout=120)
+                assert other.returncode == 0, output
+        finally:
+            frozen.send_signal(signal.SIGCONT)
+        output, _ = frozen.communicate(timeout=120)
+        assert frozen.returncode == 0, output
+        assert "interrupted" in output
+    assert rows(url, "SELECT owner_pid, status FROM runs ORDER BY id") == [
+        (frozen.pid, "interrupted"),
+        (other.pid, "done"),
+    ]
+
+
+@SQLITE
+def test_the_rounds_of_a_tuning_are_shared(tmp_path: Path, url: str) -> None:
+    write_spec(tmp_path, TUNED.replace("fisher_every: 30, ", ""))
+    both = [start(tmp_path, url) for _ in range(2)]
+    outputs = [process.communicate(timeout=180)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    each_once(url, 2 * 4 * 2 + 2 * 2)
+    assert rows(url, "SELECT count(*) FROM runs") == [(20,)]
+    for output in outputs:
+        assert "Measuring" in output or "meanwhile" in output
+
+
+def test_a_store_on_a_server_serves_every_verb_and_shows_no_password(tmp_path: Path, postgres_url: str) -> None:
+    write_spec(tmp_path)
+    select = ["--select", "optimizer=sgd|kfac"]
+    planned = bench(tmp_path, "plan", "small.yaml", "--db", postgres_url)
+    run = bench(tmp_path, "run", "small.yaml", "--devices", "sim:1", "--db", postgres_url, *select)
+    assert run.returncode == 0, run.stderr
+    again = bench(tmp_path, "plan", "small.yaml", "--db", postgres_url)
+    assert "8 cells, 4 measured in postgresql+psycopg://kfsvd:***@" in again.stdout
+    status = bench(tmp_path, "status", "small.yaml", "--db", postgres_url)
+    formats = [part for name in ("md", "html", "csv", "json") for part in ("--format", name)]
+    report = bench(tmp_path, "report", "small.yaml", "--db", postgres_url, *formats)
+    for done in (planned, run, again, status, report):
+        assert done.returncode in (0, 4), done.stderr
+        assert PASSWORD not in done.stdout + done.stderr
+    written = [path for path in (tmp_path / "reports").rglob("*") if path.is_file()]
+    assert {"README.md", "report.html", "cells.csv", "report.json"} <= {path.name for path in written}
+    assert not [path.name for path in written if PASSWORD.encode() in path.read_bytes()]
+    page = (tmp_path / "reports" / "small" / "README.md").read_text()
+    assert "4 of 8 cells measured" in page
+    assert "kfsvd:***@" in page
+    refused = bench(tmp_path, "run", "small.yaml", "--db", postgres_url.replace("host=", "host=/nowhere"))
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("kfsvd-bench: store postgresql+psycopg://kfsvd:***@")
+    assert "Traceback" not in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
