@@ -22,7 +22,7 @@ def export(path: Path | None, db: str, folder: Path, kind: str, *, attempts: boo
         SuiteError: the spec, the store or the folder cannot be used; or what Parquet needs is not installed.
 
     """
-    from suite.store import open_store
+    from suite.store import open_store, shown
     from suite.store.listing import listing
 
     if kind == "parquet":
@@ -31,7 +31,7 @@ def export(path: Path | None, db: str, folder: Path, kind: str, *, attempts: boo
         keys = None if path is None else frames.keys_of(path, store)
         tables = listing(store, keys, attempts=attempts)
     if not tables["runs"].rows:
-        print(f"Nothing{'' if path is None else f' of {path}'} is measured in {db}.", file=sys.stderr)
+        print(f"Nothing{'' if path is None else f' of {path}'} is measured in {shown(db)}.", file=sys.stderr)
         return ExitCode.NOTHING_MEASURED
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -59,13 +59,11 @@ def compare(path: Path, places: tuple[str, str], folder: Path, formats: list[str
     """
     matrix = load_matrix(path, any_sources=True)
 
-    from sqlalchemy import make_url
-
     from suite.report import write_comparison
     from suite.report.side_by_side import Source
-    from suite.store import open_store, url_of
+    from suite.store import open_store, shown, url_of
 
-    names = [make_url(text).render_as_string(hide_password=True) if "://" in text else text for text in places]
+    names = [shown(text) for text in places]
     with open_store(url_of(places[0]), create=False) as a, open_store(url_of(places[1]), create=False) as b:
         written = write_comparison(
             matrix.spec,

@@ -17,6 +17,7 @@ from suite.store.urls import shown, sqlite_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Connection, Engine
 

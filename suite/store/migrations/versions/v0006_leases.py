@@ -6,8 +6,10 @@ Stores of old may hold several running runs of a cell, left behind by processes 
 import sqlalchemy as sa
 from alembic import op
 
+from suite.store.migrations.versions.v0005_views import CURVES, LEADERBOARD
+
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
@@ -29,6 +31,10 @@ def upgrade() -> None:
         postgresql_where=at_work,
     )
     if op.get_bind().dialect.name != "sqlite":  # whose integers have eight bytes anyway
+        for view in ("leaderboard", "curves"):
+            op.execute(f"DROP VIEW {view}")
         op.alter_column("environments", "memory_bytes", type_=sa.BigInteger)
         op.alter_column("runs", "peak_memory_bytes", type_=sa.BigInteger)
         op.alter_column("runs", "seed", type_=sa.BigInteger)
+        op.execute(CURVES)
+        op.execute(LEADERBOARD)
