@@ -22,7 +22,7 @@ def load(
     `setting`, the same for all seeds of one optimizer, problem and budget.
 
     Args:
-        db: the store: a SQLite file, or any SQLAlchemy URL.
+        db: the store: a SQLite file, or a URL as for `--db`.
         spec: only the cells of this specification, trials of its tuning included; all that there are if not given.
         attempts: all runs, failed and interrupted ones too; else the latest with a result of each cell and version of
             kfsvd's sources.

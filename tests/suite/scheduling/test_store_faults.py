@@ -105,7 +105,7 @@ def one_message(output: str, message: str) -> None:
 
 def test_a_full_disk(tmp_path: Path) -> None:
     with disk(tmp_path, "4m") as place:
-        (place / "ballast").write_bytes(bytes(4 * 2**20 - 700 * 2**10))
+        (place / "ballast").write_bytes(bytes(4 * 2**20 - 300 * 2**10))
         code, output = run(tmp_path)
         assert code == 2, output
         one_message(output, "the disk is full: free some space; the same command then goes on")
