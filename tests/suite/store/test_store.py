@@ -199,3 +199,11 @@ def test_a_course_averages_bins_and_adds_up_phases(store: Store, tmp_path: Path)
 def test_a_run_without_records_has_an_empty_course(store: Store, tmp_path: Path) -> None:
     course = queries.course(store, begin(store, matrix_of(tmp_path).cells[0]))
     assert (course.iterations, course.total_seconds, len(course.loss)) == (0, 0.0, 0)
+
+
+def test_the_views_answer_on_every_database(store: Store, url: str, tmp_path: Path) -> None:
+    for cell, seconds in zip(matrix_of(tmp_path).cells[:2], (0.01, 0.03), strict=True):
+        finished(store, cell, Records(iterations(60, step=seconds), evaluations([40.0, 20.0]), []))
+    found = rows(url, "SELECT optimizer, seeds, train_loss_mean, contended FROM leaderboard ORDER BY optimizer")
+    assert [(seeds, loss, contended) for _, seeds, loss, contended in found] == [(1, 20.0, 0)] * 2
+    assert rows(url, "SELECT count(*), max(train_loss) FROM curves") == [(4, 40.0)]
