@@ -121,7 +121,7 @@ def test_curves_are_the_evaluations_of_the_latest_results(tmp_path: Path) -> Non
 
 
 def test_the_query_of_the_guide_is_answered(tmp_path: Path) -> None:
-    guide = (Path(__file__).parents[3] / "docs" / "guide.md").read_text()
+    guide = (Path(__file__).parents[3] / "docs" / "benchmark.md").read_text()
     (query,) = re.findall(r'^sqlite3 .*? "(SELECT.*?)"$', guide, re.MULTILINE | re.DOTALL)
     with open_store(f"sqlite:///{tmp_path}/store.sqlite") as store:
         done(store, matrix_of(tmp_path).cells[0], 20.0)
