@@ -199,6 +199,81 @@ def status(
 
 
 @app.command()
+def gate(
+    spec: Annotated[
+        Path | None,
+        typer.Argument(metavar="SPEC", help="The YAML specification, such as specs/ci.yaml."),
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Stored measurements to hold the present sources against.")
+    ] = None,
+    baseline_db: Annotated[
+        str | None, typer.Option(metavar="URL", help="The same from a store; the deterministic channel alone.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="REV", help="A git revision, whose sources are trained in the same rounds."),
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Write --baseline anew; nothing is written without.")
+    ] = False,
+    shadow: Annotated[bool, typer.Option("--shadow", help="The clock reports without failing.")] = False,
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="Hold the gate to regressions made on purpose.")
+    ] = False,
+    pytest_benchmark: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Hold this file of pytest-benchmark against that of --baseline."),
+    ] = None,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[GROUP=]EXPR", help="With --pytest-benchmark: median:5%, min:0.001 (seconds); of a group, or all."
+        ),
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="A summary for a pull request.")] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="JUnit XML.")] = None,
+    github: Annotated[bool, typer.Option("--github", help="Annotations of GitHub Actions.")] = False,
+    select: Select = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=0, max=1000, help="Of the clock, 6 if not given; 0 leaves it out.")
+    ] = None,
+    effect: Annotated[
+        float | None, typer.Option(min=0, metavar="PERCENT", help="Change of seconds that counts, 5 if not given.")
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="PERCENT", help="Change of a loss that is allowed; 0, on another host class 1."),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Of torch, in every process.")] = 1,
+    data_dir: DataFolder = None,
+    json: Json = False,
+) -> None:
+    """Fail where a change makes training worse.
+
+    Exit codes: 0 fine, 1 regression, 3 cells failed, 4 nothing compared, 5 not comparable.
+
+    Example: kfsvd-bench gate specs/ci.yaml --baseline specs/ci-baseline.json --shadow
+    """
+    from suite.commands.gate import Against, Measuring, Output, kernels
+    from suite.commands.gate import gate as run_gate
+    from suite.commands.gate import self_test as test_gate
+
+    held = Against(baseline, baseline_db, against)
+    output = Output(markdown, junit, github=github, json=json)
+    if pytest_benchmark is not None:
+        _leave(kernels(pytest_benchmark, held, threshold or [], output))
+    if spec is None:
+        raise SuiteError("gate needs a SPEC, such as specs/ci.yaml, or --pytest-benchmark FILE.json")
+    share = None if effect is None else effect / 100
+    allowed = None if tolerance is None else tolerance / 100
+    measuring = Measuring(select, data_dir, threads, rounds, share, allowed)
+    if self_test:
+        _leave(test_gate(spec, measuring, output))
+    _leave(run_gate(spec, held, measuring, output, update=update, shadow=shadow))
+
+
+@app.command()
 def optimizers(
     name: Annotated[str | None, typer.Argument(help="One method; all if not given.")] = None,
     db: Annotated[

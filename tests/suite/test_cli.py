@@ -21,6 +21,7 @@ VERBS = [
     "report",
     "export",
     "status",
+    "gate",
     "optimizers",
     "environment",
     "datasets list",

@@ -68,7 +68,7 @@ def statuses(folder: Path) -> dict[str, str]:
 
 
 def test_a_cell_beyond_its_wall_seconds_ends_with_what_it_has_measured(tmp_path: Path) -> None:
-    code, output = run(tmp_path, LONG + "scheduling: {wall_seconds: 3}\n")
+    code, output = run(tmp_path, LONG + "scheduling: {wall_seconds: 8}\n")
     assert code == 3, output
     assert statuses(tmp_path) == {"sgd": "timeout", "adam": "timeout", "kpsvd": "timeout"}
     kept = rows(tmp_path, "SELECT (SELECT count(*) FROM iterations WHERE run_id = runs.id), error FROM runs")

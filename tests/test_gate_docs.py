@@ -1,0 +1,75 @@
+"""The page on the gate: its workflows are YAML, its commands exist, and its numbers are those of the code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from suite.cli import app
+from suite.gate import clock, outcomes
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "gate.md").read_text()
+WORKFLOW, GITLAB = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+CI = (ROOT / ".ci" / "run").read_text()
+
+
+def commands(text: str) -> list[list[str]]:
+    """Every call of the gate, comments and the ends of lines aside."""
+    joined = re.sub(r" >-\n|\n +(?=--)", " ", text).replace("\\\n", " ")
+    return [shlex.split(found, comments=True) for found in re.findall(r"kfsvd-bench (gate .*)", joined)]
+
+
+@pytest.mark.parametrize("arguments", [*commands(PAGE), *commands(CI)], ids=" ".join)
+def test_every_command_is_understood(arguments: list[str]) -> None:
+    verb, *rest = arguments
+    with get_command(app).commands[verb].make_context(verb, rest) as context:  # type: ignore[attr-defined]
+        given = context.params
+    assert given["spec"] is not None or given["pytest_benchmark"] is not None
+    if given["spec"] is not None:
+        assert (ROOT / given["spec"]).exists()
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(commands(PAGE)) >= 8
+    assert len(commands(CI)) == 1
+
+
+def test_the_workflows_are_valid_yaml_with_the_caching_of_data_and_environment() -> None:
+    steps = yaml.safe_load(WORKFLOW)["jobs"]["gate"]["steps"]
+    cached = [step["with"]["path"] for step in steps if step.get("uses", "").startswith("actions/cache")]
+    assert cached[0] == ".venv"
+    assert ".cache/kfsvd-bench" in cached[1]
+    assert all(("run" in step) != ("uses" in step) for step in steps)
+    job = yaml.safe_load(GITLAB)["gate"]
+    assert {".venv", ".data", ".cache"} == set(job["cache"]["paths"])
+    assert all(isinstance(line, str) for line in job["script"])
+
+
+def test_the_shell_in_the_workflows_and_the_hook_is_shell() -> None:
+    scripts = [step["run"] for step in yaml.safe_load(WORKFLOW)["jobs"]["gate"]["steps"] if "run" in step]
+    scripts += yaml.safe_load(GITLAB)["gate"]["script"]
+    scripts += re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    for script in scripts:
+        subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+
+
+def test_the_numbers_are_those_of_the_code() -> None:
+    allowed = outcomes.ANOTHER_CLASS
+    shares = [f"{100 * share:g} %" for share in (allowed, allowed * outcomes.OPERATIONS, allowed * outcomes.FISHER)]
+    text = " ".join(PAGE.split())
+    assert "may be worse by {}, counted operations by {}, a Fisher error by {}.".format(*shares) in text
+    assert f"`--effect {100 * clock.EFFECT:g}`" in text
+    assert f"`--rounds {clock.ROUNDS}`" in text
+    assert clock.MOST_TIMES == 4, "the page says four times over"
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", PAGE):
+        assert (ROOT / "docs" / target).exists(), target
