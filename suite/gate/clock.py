@@ -11,8 +11,8 @@ On a host with twice as many busy processes as cores, two processes of the same 
 an iteration now and then, not at the same iteration of every training, is not seen.
 
 Rounds are repeated, up to `MOST_TIMES` over, for the cells whose noise floor is above the effect that is asked for: a
-quiet host is done soon, a busy one takes longer. The floor comes from two processes of the same sources and knows
-nothing of the difference in question.
+quiet host is done soon, a busy one takes longer, but no repetition begins after `LONGEST`. The floor comes from two
+processes of the same sources and knows nothing of the difference in question.
 
 A difference counts if it is larger than the effect that is asked for and than the noise floor, if the interval of a
 bootstrap over rounds (drawn whole, with all sides and iterations in them) leaves out zero, and if all of that comes
@@ -52,6 +52,9 @@ ROUNDS = 6
 
 MOST_TIMES = 4
 """As many of them, at most, where the host is busy."""
+
+LONGEST = 60.0
+"""Seconds of a measurement after which its rounds are not repeated any more."""
 
 Place = tuple[str, str]
 """Data set and optimizer."""

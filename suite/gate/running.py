@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -170,11 +171,12 @@ class Clocked:
                 name: stack.enter_context(Side(sources, self._plan.setting))
                 for name, sources in self._comparison.sides.items()
             }
+            begun = perf_counter()
             measured, failed = clock.measure(sides, cells, self._plan.rounds)
             for _ in range(clock.MOST_TIMES - 1):
                 floors = comparing.floors(self._comparison, measured, self._generator)
                 noisy = {place for place, floor in floors.items() if floor > self._plan.effect}
-                if not noisy:
+                if not noisy or perf_counter() - begun > clock.LONGEST:
                     break
                 worst = 100 * max(floors.values())
                 self._plan.say(f"The noise floor is {worst:.1f} %: more rounds for {len(noisy)} cells")

@@ -168,5 +168,6 @@ def revision(name: str, root: Path = HERE) -> Iterator[Sources]:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # a hook sets GIT_DIR
+    done = subprocess.run(["git", "-C", str(root), *arguments], env=plain, capture_output=True, text=True, check=True)
     return done.stdout

@@ -154,12 +154,23 @@ def environment() -> dict[str, Any]:
     version, _, build = known.torch.partition("+")
     host_class = {
         "cpu": known.cpu,
+        "cpu_model": _cpu_model(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "blas": known.blas,
         "torch_build": build,
         "system": " ".join(known.system.split()[::2]),  # without the kernel's release
     }
     return {"torch": version, "threads": torch.get_num_threads(), "host_class": host_class}
+
+
+def _cpu_model() -> str:
+    """Family, model and stepping, where Linux tells them: the name in a virtual machine may be of many kinds."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return "-".join(fields.get(name, "") for name in ("cpu family", "model", "stepping")).strip("-")
 
 
 def _requests() -> Iterator[dict[str, Any]]:
