@@ -95,7 +95,7 @@ def gate(
     else:
         findings += deterministic_findings(plan, {}, None, outcomes, 0.0)
     comparison, why_not = _comparison(plan, now, opponent, outcomes, beside, [*obstacles, *other_class])
-    timed = [cell for cell in plan.timed if key_of(cell) in outcomes]
+    timed = [cell for cell in plan.timed if all(key_of(cell) in side for side in (outcomes, *beside))]
     fresh_clock = {}
     if update and comparison is None:
         comparison = Stored(now, {})
