@@ -51,6 +51,10 @@ AnySources = Annotated[
         "--any-sources", help="Also count results measured with other sources of kfsvd than the present ones."
     ),
 ]
+AllowImport = Annotated[
+    bool,
+    typer.Option("--allow-import", help="Import the optimizers, data and networks that the spec names as MODULE:NAME."),
+]
 
 
 class Format(StrEnum):
@@ -80,6 +84,7 @@ def run(
     devices: Devices = "auto",
     data_dir: DataFolder = None,
     any_sources: AnySources = False,
+    allow_import: AllowImport = False,
     json: Json = False,
 ) -> None:
     """Measure what is not measured yet; resumable.
@@ -90,7 +95,7 @@ def run(
     """
     from suite.commands.run import run
 
-    _leave(run(spec, db, select, devices, data_dir, any_sources=any_sources, json=json))
+    _leave(run(spec, db, select, devices, data_dir, any_sources=any_sources, allow_import=allow_import, json=json))
 
 
 @app.command()
@@ -103,6 +108,7 @@ def plan(
     ] = False,
     devices: Devices = "auto",
     any_sources: AnySources = False,
+    allow_import: AllowImport = False,
     json: Json = False,
 ) -> None:
     """Show the matrix and the expected time.
@@ -114,10 +120,10 @@ def plan(
     if cost:
         from suite.commands.cost import cost as predict
 
-        _leave(predict(spec, select, devices, json=json))
+        _leave(predict(spec, select, devices, allow_import=allow_import, json=json))
     from suite.commands.plan import plan
 
-    _leave(plan(spec, db, select, any_sources=any_sources, json=json))
+    _leave(plan(spec, db, select, any_sources=any_sources, allow_import=allow_import, json=json))
 
 
 @app.command()
@@ -144,6 +150,7 @@ def report(
         ),
     ] = None,
     any_sources: AnySources = False,
+    allow_import: AllowImport = False,
 ) -> None:
     """Write leaderboards from what is measured.
 
@@ -153,9 +160,10 @@ def report(
     """
     from suite.commands.report import compare, report
 
+    kinds = [f.value for f in formats or [Format.MD]]
     if compared is not None:
-        _leave(compare(spec, compared, folder, [f.value for f in formats or [Format.MD]]))
-    _leave(report(spec, db, folder, [f.value for f in formats or [Format.MD]], any_sources=any_sources))
+        _leave(compare(spec, compared, folder, kinds, allow_import=allow_import))
+    _leave(report(spec, db, folder, kinds, any_sources=any_sources, allow_import=allow_import))
 
 
 @app.command()
@@ -187,6 +195,7 @@ def status(
     db: Database = DEFAULT_DATABASE,
     select: Select = None,
     any_sources: AnySources = False,
+    allow_import: AllowImport = False,
     json: Json = False,
 ) -> None:
     """Show what is done, failed and missing.
@@ -195,7 +204,7 @@ def status(
     """
     from suite.commands.status import status
 
-    _leave(status(spec, db, select, any_sources=any_sources, json=json))
+    _leave(status(spec, db, select, any_sources=any_sources, allow_import=allow_import, json=json))
 
 
 @app.command()

@@ -53,7 +53,10 @@ class Cell:
         method = _content(self.method)
         if self.method.batch_size is None:  # as in definitions from before there was this option
             del method["batch_size"]
+        sources = {"method": self.method.sources, "problem": self.problem.sources}
+        from_outside = {part: digest for part, digest in sources.items() if digest is not None}
         return {
+            **({"sources": from_outside} if from_outside else {}),
             "method": method,
             "problem": _content(self.problem),
             "seed": self.seed,

@@ -11,25 +11,33 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from suite import yaml
+from suite import plugins, yaml
 from suite.bounds import Budget, Scheduling
 from suite.entries import Entry
 from suite.faults import Fault, KeyPath, SpecError, faults_of, shown
 from suite.grids import axes, base_label, combinations, same_label, size
 from suite.hints import did_you_mean
-from suite.methods import METHODS, Method
+from suite.methods import METHODS, Method, method_named
+from suite.naming import Kind, fault_of_name
 from suite.outline import Exclusion, Measure, Outline, Target
 from suite.problems import DATASETS, NETWORKS, ProblemSpec
+from suite.problems.data import dataset as dataset_named
+from suite.problems.networks import network_kind
+from suite.problems.spec import problem_with
 from suite.tuning.reading import faults_of_values, first_values, spaces_of
 from suite.tuning.spec import Tuning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from pydantic import BaseModel
 
 MOST_CELLS = 100_000
+
+METHOD = Kind("method", METHODS, plugins.OPTIMIZERS)
+DATA = Kind("data set", DATASETS, plugins.DATASETS)
+NETWORK = Kind("kind of network", NETWORKS, plugins.NETWORKS)
 
 __all__ = ["Budget", "Exclusion", "Measure", "Spec", "SpecError", "base_label", "load_spec", "same_label"]
 
@@ -77,20 +85,24 @@ class Spec:
         return type(method).model_validate({**method.model_dump(), **setting})
 
 
-def load_spec(path: Path) -> Spec:
+def load_spec(path: Path, *, allow_import: bool = False) -> Spec:
     """The specification in the YAML file `path`.
+
+    Args:
+        path: the file.
+        allow_import: whether import paths in it are imported, which runs the code that they lead to.
 
     Raises:
         SpecError: with one line for each fault of the file.
     """
-    return _Reading(yaml.read(path)).spec()
+    return _Reading(yaml.read(path), allow_import=allow_import).spec()
 
 
 class _Reading:
     """One pass over a document, which notes every fault on its way."""
 
-    def __init__(self, document: yaml.Document) -> None:
-        self._document = document
+    def __init__(self, document: yaml.Document, *, allow_import: bool) -> None:
+        self._document, self._allow_import = document, allow_import
         self._data: dict[str, Any] = document.data if isinstance(document.data, dict) else {}
         self._faults: list[Fault] = list(document.faults)
         self._warnings: list[Fault] = []
@@ -99,8 +111,9 @@ class _Reading:
         """The specification, or all that is wrong with it."""
         outline = self._outline()
         self._lists_differ()
-        self._defaults_exist()
-        tuning, entries = self._tuning(outline, self._optimizers())
+        entries = self._optimizers()
+        self._defaults_exist(entries)
+        tuning, entries = self._tuning(outline, entries)
         datasets = self._datasets()
         optimizers: dict[str, Method] = {}
         overrides: dict[str, dict[str, Method]] = {}
@@ -172,9 +185,10 @@ class _Reading:
                 self._fault((*path, index), f"{shown(item)} is listed twice")
             seen.add((isinstance(item, bool), item))
 
-    def _defaults_exist(self) -> None:
+    def _defaults_exist(self, entries: Mapping[str, Entry]) -> None:
+        models = [*METHODS.values(), *(entry.model for entry in entries.values())]
         known = {
-            "optimizers": [name for model in METHODS.values() for name in model.model_fields if name != "method"],
+            "optimizers": [name for model in models for name in model.model_fields if name != "method"],
             "datasets": list(ProblemSpec.model_fields),
         }
         for part, names in known.items():
@@ -196,11 +210,10 @@ class _Reading:
         for label, given in self._mapping("optimizers").items():
             if not isinstance(given, dict):
                 continue
-            method = given.get("method")
-            if not isinstance(method, str) or method not in METHODS:
-                self._fault(("optimizers", label, "method"), _unknown("method", method, METHODS))
+            method, unread = given.get("method"), Entry(("optimizers", label), Method, {}, {})
+            if not self._known(unread, ("method",), method, METHOD, method_named):
                 continue
-            entry = self._entry("optimizers", label, given, METHODS[method])
+            entry = self._entry("optimizers", label, given, method_named(str(method)))
             order = [*entry.model.model_fields, *entry.values]
             entry = entry._replace(values={name: entry.values[name] for name in order if name in entry.values})
             for name, values in axes(entry.values).items():
@@ -293,18 +306,30 @@ class _Reading:
             if not isinstance(given, dict):
                 continue
             entry = self._entry("datasets", label, given, ProblemSpec)
-            faults = list(_unknown_names(entry.values))
-            found = {fault.path[0] for fault in faults}
+            values, network = entry.values, entry.values.get("network")
+            misnamed = [] if self._known(entry, ("data",), values.get("data"), DATA, dataset_named) else ["data"]
+            if misnamed:
+                values = {**values, "data": ""}  # so that nothing follows the name
+            model: type[ProblemSpec] = ProblemSpec
+            if isinstance(network, dict):
+                kind = network.get("kind")
+                if not self._known(entry, ("network", "kind"), kind, NETWORK, network_kind):
+                    misnamed.append("network")
+                elif kind not in NETWORKS:
+                    model = problem_with(str(kind))
             try:
-                problems[label] = ProblemSpec.model_validate(entry.values)
+                problems[label] = model.model_validate(values)
             except ValidationError as error:
-                faults += (
-                    fault
-                    for fault in faults_of(error, entry.values, ProblemSpec)
-                    if not (fault.path and fault.path[0] in found)
-                )
-            self._faults += (entry.located(fault) for fault in faults)
+                faults = faults_of(error, values, model)
+                self._faults += (entry.located(f) for f in faults if not (f.path and f.path[0] in misnamed))
         return problems
+
+    def _known(self, entry: Entry, option: KeyPath, name: object, kind: Kind, resolve: Callable[[str], object]) -> bool:
+        """Whether a name leads somewhere; if not, that is noted where it stands."""
+        text = fault_of_name(name, kind, resolve, allow_import=self._allow_import)
+        if text is not None:
+            self._faults.append(entry.located(Fault(option, text)))
+        return text is None
 
     def _names_exist(self, outline: Outline, optimizers: Mapping[str, Method]) -> None:
         """Warn of names in targets and exclude that nothing bears: entries may have been removed."""
@@ -331,21 +356,3 @@ class _Reading:
         if not known:
             text = f"no {what} is called {shown(name)}{did_you_mean(str(name), names)}"
             self._warnings.append(Fault(path, text))
-
-
-def _unknown(what: str, name: object, names: Iterable[str]) -> str:
-    """What is wrong with a name that is not one of `names`."""
-    if name is None:
-        return f"is missing{did_you_mean('', names)}"
-    if not isinstance(name, str):
-        return f"must be text, not {shown(name)}{did_you_mean('', names)}"
-    return f"unknown {what} {shown(name)}{did_you_mean(name, names)}"
-
-
-def _unknown_names(problem: Mapping[str, Any]) -> Iterator[Fault]:
-    """Faults of a problem's data and of its network's kind, with the names that the registries hold."""
-    if problem.get("data") not in list(DATASETS):
-        yield Fault(("data",), _unknown("data set", problem.get("data"), DATASETS))
-    network = problem.get("network")
-    if isinstance(network, dict) and network.get("kind") not in list(NETWORKS):
-        yield Fault(("network", "kind"), _unknown("kind of network", network.get("kind"), NETWORKS))

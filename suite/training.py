@@ -12,7 +12,7 @@ import sys
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
-from kfsvd import NaturalGradient
+from kfsvd import MatrixOptimizer, NaturalGradient
 from kfsvd.likelihoods import likelihood_named
 from suite.clock import Clock, edges
 from suite.measuring import fisher_errors, inverse_ranks, mean_loss
@@ -48,7 +48,7 @@ class Training:
         self.network = problem.network(cell.seed).to(device)
         self.optimizer = cell.method.build(self.network, problem.likelihood, cell.seed)
         self.clock = Clock(edges(device))
-        if isinstance(self.optimizer, NaturalGradient):
+        if isinstance(self.optimizer, NaturalGradient | MatrixOptimizer):
             self.optimizer.phase = self.clock.phase
         self.outcome: Outcome = "done"
         """How the training ended; meaningful once the iteration is exhausted."""

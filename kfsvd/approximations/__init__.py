@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 from kfsvd.approximations.base import Approximation
 from kfsvd.approximations.deflation import Deflation
 from kfsvd.approximations.ekfac import EKFAC
+from kfsvd.approximations.eva import Eva
 from kfsvd.approximations.exact import Exact
+from kfsvd.approximations.foof import FOOF
 from kfsvd.approximations.kfac import KFAC
 from kfsvd.approximations.kfac_corrected import KFACCorrected
 from kfsvd.approximations.kpsvd import KPSVD
 from kfsvd.approximations.lanczos import Lanczos
 from kfsvd.approximations.tkfac import TKFAC
+from kfsvd.approximations.tnt import TNT
 
 if TYPE_CHECKING:
     from kfsvd.curvature import Curvature
@@ -28,6 +31,9 @@ APPROXIMATIONS: dict[str, type[Approximation]] = {
     "tkfac": TKFAC,
     "ekfac": EKFAC,
     "exact": Exact,
+    "foof": FOOF,
+    "tnt": TNT,
+    "eva": Eva,
 }
 """Every approximation by its name for `kfsvd.fit` and the optimizers: its class, whose fields are its options."""
 
@@ -59,7 +65,8 @@ def fit(method: str, samples: LayerSamples, **options: Any) -> Curvature:
 
     Args:
         method: a name in `APPROXIMATIONS`: "kfac", "kpsvd", "deflation", "lanczos", "kfac_corrected" and "tkfac" give a
-            `KroneckerSum`, "ekfac" a `KroneckerEigenbasis`, "exact" the `SampledFisher` itself.
+            `KroneckerSum`, as do "foof" and "tnt", "ekfac" a `KroneckerEigenbasis`, "eva" a curvature of rank one,
+            "exact" the `SampledFisher` itself.
         samples: the layer's activations and sampled gradients.
         options: `rank=` and `solver=` for the methods made of singular pairs (kpsvd, deflation, lanczos,
             kfac_corrected), `basis=` ("kfac" or "kpsvd") for ekfac.

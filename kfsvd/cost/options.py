@@ -22,6 +22,8 @@ FIRST_ORDER: dict[str, dict[str, Any]] = {
     "adam": {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0},
 }
 """Torch's own optimizers by name, with the options that are known here."""
+KNOWN = ("kfac", "kpsvd", "deflation", "lanczos", "kfac_corrected", "tkfac", "ekfac", "exact")
+"""The methods in `kfsvd.optimizers.OPTIMIZERS` whose cost is known."""
 
 _EXACT = {"blocks": "network", "averaging": "samples", "decay": 0.0, "curvature_batch": 1.0}
 
@@ -73,8 +75,10 @@ def natural_gradient_options(method: str, options: Mapping[str, Any]) -> Natural
         ValueError: there is no such method or option, an option is out of range, or the cost is not known with it.
 
     """
+    if method in OPTIMIZERS and method not in KNOWN:
+        raise ValueError(f"no cost is known of {method}")
     if method not in OPTIMIZERS:
-        raise ValueError(f"method must be one of {', '.join([*FIRST_ORDER, *OPTIMIZERS])}; got {method!r}")
+        raise ValueError(f"method must be one of {', '.join([*FIRST_ORDER, *KNOWN])}; got {method!r}")
     own = [field.name for field in fields(APPROXIMATIONS[method])]
     shared = {
         name: parameter.default

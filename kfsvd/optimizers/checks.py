@@ -1,8 +1,9 @@
-"""What an optimizer refuses before it takes a step, and whom a warning is addressed to."""
+"""What an optimizer refuses before it takes a step, whom a warning is addressed to, and a clock that is none."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 
 from torch import nn
 
@@ -24,3 +25,8 @@ def user_level() -> int:
     while frame.f_back is not None and frame.f_globals["__name__"].startswith("kfsvd."):
         level, frame = level + 1, frame.f_back
     return level
+
+
+def no_phase(_name: str) -> AbstractContextManager[object]:
+    """Where no clock asks for the phases of a step."""
+    return nullcontext()

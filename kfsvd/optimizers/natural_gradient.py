@@ -22,7 +22,6 @@ true Fisher matrix, unless another `fisher` is asked for), and averaged with its
 from __future__ import annotations
 
 import warnings
-from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +37,7 @@ from kfsvd.kronecker import KroneckerSum
 from kfsvd.layers import has_trained_bias, supported_layers, why_unsupported
 from kfsvd.likelihoods import likelihood_named
 from kfsvd.optimizers.checkpoint import plain, restored
-from kfsvd.optimizers.checks import refuse_parallel, user_level
+from kfsvd.optimizers.checks import no_phase, refuse_parallel, user_level
 from kfsvd.optimizers.fallback import adam_step
 from kfsvd.optimizers.intervals import Interval
 from kfsvd.optimizers.layer import PreconditionedLayer, by_name
@@ -48,13 +47,15 @@ from kfsvd.optimizers.quadratic import LM_EVERY, QuadraticModel, damping_after
 from kfsvd.optimizers.scaling import AdamMoments, clipped, grafted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from torch import Tensor
 
     from kfsvd.curvature import Curvature
     from kfsvd.inverse import DampedInverse, DampingRule, Direction, Guard
     from kfsvd.layers import SupportedModule
+    from kfsvd.optimizers.observer import Call
     from kfsvd.optimizers.options import Inverse, StepRule
     from kfsvd.samples import LayerSamples
 
@@ -177,7 +178,7 @@ class NaturalGradient(Optimizer):
         self.inverse_every = Interval.of(refresh_every if inverse_every is None else inverse_every)
         self.averaging, self.decay = averaging, decay
         self.curvature_batch, self.fisher, self.fisher_samples = curvature_batch, fisher, fisher_samples
-        self.phase: Callable[[str], AbstractContextManager[object]] = _no_phase
+        self.phase: Callable[[str], AbstractContextManager[object]] = no_phase
         """Entered with "curvature", "inversion" or "update" around that part of a step; for clocks."""
         self._synchronous = next(model.parameters()).device.type == "cpu"  # a look at a number waits for nothing there
         self._finite: Tensor | None = None  # whether the gradients were that nobody has looked at yet
@@ -263,6 +264,7 @@ class NaturalGradient(Optimizer):
                     self._refresh_inverses()
             with self.phase("update"):
                 self._update(finite)
+            self._after_update()
         self._iteration += 1
         return loss
 
@@ -333,7 +335,7 @@ class NaturalGradient(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self.__dict__.setdefault("phase", _no_phase)
+        self.__dict__.setdefault("phase", no_phase)
 
     def _groups(self, lr: float, fallback_lr: float) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
         """The parameter groups, and the names of what the fallback updates."""
@@ -371,11 +373,20 @@ class NaturalGradient(Optimizer):
                 layer.running.forget()
         if not layers:
             return
+        taken = self._captured(self._drawn_call(), layers)
+        for name, layer in layers.items():
+            layer.running.refresh(taken[name])
+
+    def _drawn_call(self) -> Call:
+        """The part of the model's last call that a curvature batch is made of, drawn anew."""
         call = self._observer.call
         n = len(call)
         share = self.curvature_batch * n if self.curvature_batch <= 1 else self.curvature_batch
-        call = call.part(min(n, max(1, round(share))), self._cpu_generator)
-        taken = capture(
+        return call.part(min(n, max(1, round(share))), self._cpu_generator)
+
+    def _captured(self, call: Call, layers: Mapping[str, PreconditionedLayer]) -> dict[str, LayerSamples]:
+        """Samples of some layers at the weights as they are."""
+        return capture(
             self.model,
             call.arguments,
             self.likelihood,
@@ -386,8 +397,9 @@ class NaturalGradient(Optimizer):
             fisher_samples=self.fisher_samples,
             targets=call.targets,
         )
-        for name, layer in layers.items():
-            layer.running.refresh(taken[name])
+
+    def _after_update(self) -> None:
+        """For methods that learn from the step itself."""
 
     def _refresh_inverses(self) -> None:
         damping = self.param_groups[0]["damping"]
@@ -505,10 +517,6 @@ class NaturalGradient(Optimizer):
     def _parameter_names(self, layers: Sequence[PreconditionedLayer]) -> list[list[str]]:
         names = {id(p): name for name, p in original(self.model).named_parameters()}
         return [[names[id(p)] for p in layer.parameters] for layer in layers]
-
-
-def _no_phase(_name: str) -> AbstractContextManager[object]:
-    return nullcontext()
 
 
 def _approximation(choice: str | Approximation) -> Approximation:

@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from suite.commands.matrix import load_matrix
 from suite.errors import ExitCode
+from suite.methods import METHODS
 from suite.records import PHASES
 from suite.scheduling.slots import parse_devices
 
@@ -23,7 +24,7 @@ _KNOWN = {"sgd": ("lr", "momentum", "weight_decay"), "adam": ("lr", "eps", "weig
 """Of torch's own optimizers, the options that the library takes by the same name; its cost depends on no others."""
 
 
-def cost(path: Path, selection: str | None, devices: str, *, json: bool) -> ExitCode:
+def cost(path: Path, selection: str | None, devices: str, *, allow_import: bool, json: bool) -> ExitCode:
     """Print one row an optimizer and data set; no data are loaded and nothing is trained.
 
     Raises:
@@ -31,7 +32,7 @@ def cost(path: Path, selection: str | None, devices: str, *, json: bool) -> Exit
 
     """
     cells: dict[tuple[str, str], Cell] = {}
-    stage = load_matrix(path, selection).stage(None)
+    stage = load_matrix(path, selection, allow_import=allow_import).stage(None)
     for cell in [*stage.finals, *stage.waiting]:
         cells.setdefault((cell.dataset, cell.optimizer), cell)
     slot = parse_devices(devices)[0]
@@ -80,6 +81,8 @@ def _predicted(cell: Cell, rates: Rates) -> Cost:
     network, example = cell.problem.skeleton()
     batch = min(cell.method.batch_size or cell.problem.batch_size, cell.problem.examples)
     method, options = cell.method.method, cell.method.options()
+    if method not in METHODS:
+        raise ValueError(f"no cost is known of {method}")
     if method in _KNOWN:
         options = {name: options[name] for name in _KNOWN[method] if name in options}
     return step_cost(network, method, batch, example=example, rates=rates, **options)

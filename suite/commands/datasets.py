@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from suite.errors import DataMissingError, ExitCode, SuiteError
 from suite.hints import did_you_mean
-from suite.problems import DATASETS, Folders
+from suite.problems import Folders, dataset_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +87,8 @@ def verify_datasets(names: list[str], data_folder: Path | None, *, json: bool) -
 
 
 def _known(names: list[str]) -> list[str]:
+    known = dataset_names()
     for name in names:
-        if name not in DATASETS:
-            raise SuiteError(f"unknown data set {name!r}{did_you_mean(name, DATASETS)}")
-    return names or list(DATASETS)
+        if name not in known:
+            raise SuiteError(f"unknown data set {name!r}{did_you_mean(name, known)}")
+    return names or known

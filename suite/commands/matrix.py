@@ -59,15 +59,19 @@ class Matrix:
         return Stage(tuned.studies, tuned.trials, tuned.finals, tuned.waiting)
 
 
-def load_matrix(path: Path, selection: str | None = None, *, any_sources: bool = False) -> Matrix:
+def load_matrix(
+    path: Path, selection: str | None = None, *, any_sources: bool = False, allow_import: bool = False
+) -> Matrix:
     """Read a spec, expand and select its cells; its warnings go to standard error.
+
+    With `allow_import` its import paths are followed.
 
     Raises:
         SpecError: the spec is not valid.
         SuiteError: the selection is not.
 
     """
-    spec = load_spec(path)
+    spec = load_spec(path, allow_import=allow_import)
     for warning in spec.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     matrix = Matrix(spec, selection, None if any_sources else library_fingerprint())

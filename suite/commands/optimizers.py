@@ -13,6 +13,7 @@ from suite.grids import spelled
 from suite.hints import did_you_mean
 from suite.methods import METHODS
 from suite.methods.card import description, options, summary
+from suite.plugins import OPTIMIZERS, installed
 
 if TYPE_CHECKING:
     from suite.report.record import Record
@@ -30,14 +31,15 @@ def optimizers(name: str | None, db: str | None, *, json: bool) -> ExitCode:
         SuiteError: no method has that name, or the store cannot be read.
 
     """
-    if name is not None and name not in METHODS:
-        raise SuiteError(f"unknown method {name!r}{did_you_mean(name, METHODS)}")
+    known = list(dict.fromkeys([*METHODS, *installed(OPTIMIZERS)]))
+    if name is not None and name not in known:
+        raise SuiteError(f"unknown method {name!r}{did_you_mean(name, known)}")
     if name is not None:
         _card(name, db, json=json)
     elif json:
-        print(jsonlib.dumps({method: [each._asdict() for each in options(method)] for method in METHODS}, indent=2))
+        print(jsonlib.dumps({method: [each._asdict() for each in options(method)] for method in known}, indent=2))
     else:
-        print(tabulate([(method, summary(method)) for method in METHODS], headers=("method", "what it is")))
+        print(tabulate([(method, summary(method)) for method in known], headers=("method", "what it is")))
         print("\nkfsvd-bench optimizers METHOD shows the card of one.")
     return ExitCode.FINE
 

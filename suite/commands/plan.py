@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from suite.stage import Stage
 
 
-def plan(path: Path, db: str, selection: str | None, *, any_sources: bool, json: bool) -> ExitCode:
+def plan(path: Path, db: str, selection: str | None, *, any_sources: bool, allow_import: bool, json: bool) -> ExitCode:
     """Print one row an optimizer and data set; measure nothing.
 
     Raises:
@@ -30,7 +30,7 @@ def plan(path: Path, db: str, selection: str | None, *, any_sources: bool, json:
     """
     from suite.store import shown
 
-    matrix = load_matrix(path, selection, any_sources=any_sources)
+    matrix = load_matrix(path, selection, any_sources=any_sources, allow_import=allow_import)
     stage, measured, seconds = _known(db, matrix)
     groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in stage.trials:

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def report(path: Path, db: str, folder: Path, formats: list[str], *, any_sources: bool) -> ExitCode:
+def report(
+    path: Path, db: str, folder: Path, formats: list[str], *, any_sources: bool, allow_import: bool = False
+) -> ExitCode:
     """Write the report of a spec into `folder`/<spec name>, and say which files were written.
 
     Raises:
         SuiteError: the spec or the store cannot be used.
 
     """
-    matrix = load_matrix(path, any_sources=any_sources)
+    matrix = load_matrix(path, any_sources=any_sources, allow_import=allow_import)
 
     from suite.report import write_report
     from suite.store import open_store, shown
@@ -35,7 +37,8 @@ def report(path: Path, db: str, folder: Path, formats: list[str], *, any_sources
             )
             return ExitCode.NOTHING_MEASURED
         where = [] if db == DEFAULT_DATABASE else ["--db", shown(db)]
-        command = shlex.join(["kfsvd-bench", "run", str(path), *where])
+        leave = ["--allow-import"] if allow_import else []
+        command = shlex.join(["kfsvd-bench", "run", str(path), *where, *leave])
         written = write_report(
             store,
             matrix.spec,
@@ -50,14 +53,16 @@ def report(path: Path, db: str, folder: Path, formats: list[str], *, any_sources
     return ExitCode.FINE
 
 
-def compare(path: Path, places: tuple[str, str], folder: Path, formats: list[str]) -> ExitCode:
+def compare(
+    path: Path, places: tuple[str, str], folder: Path, formats: list[str], *, allow_import: bool = False
+) -> ExitCode:
     """Write what two stores have of a spec side by side into `folder`/<spec name>-compared.
 
     Raises:
         SuiteError: the spec or a store cannot be used, or a format is none of a comparison.
 
     """
-    matrix = load_matrix(path, any_sources=True)
+    matrix = load_matrix(path, any_sources=True, allow_import=allow_import)
 
     from suite.report import write_comparison
     from suite.report.side_by_side import Source

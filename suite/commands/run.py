@@ -29,7 +29,15 @@ if TYPE_CHECKING:
 
 
 def run(
-    path: Path, db: str, selection: str | None, devices: str, data_folder: Path | None, *, any_sources: bool, json: bool
+    path: Path,
+    db: str,
+    selection: str | None,
+    devices: str,
+    data_folder: Path | None,
+    *,
+    any_sources: bool,
+    allow_import: bool,
+    json: bool,
 ) -> ExitCode:
     """Measure the selected cells of a spec, and show the leaderboard.
 
@@ -37,7 +45,7 @@ def run(
         SuiteError: the spec, the selection, the devices or the store cannot be used.
 
     """
-    matrix = load_matrix(path, selection, any_sources=any_sources)
+    matrix = load_matrix(path, selection, any_sources=any_sources, allow_import=allow_import)
     console = Console(stderr=json)
     if not matrix.cells:
         console.print("No cell is left by the spec's exclusions: nothing to measure.")

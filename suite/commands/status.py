@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def status(path: Path, db: str, selection: str | None, *, any_sources: bool, json: bool) -> ExitCode:
+def status(
+    path: Path, db: str, selection: str | None, *, any_sources: bool, allow_import: bool, json: bool
+) -> ExitCode:
     """Print how many cells are in which state, then every cell that failed, with its error.
 
     Raises:
@@ -24,7 +26,7 @@ def status(path: Path, db: str, selection: str | None, *, any_sources: bool, jso
     """
     from suite.store import open_store, store_exists
 
-    matrix = load_matrix(path, selection, any_sources=any_sources)
+    matrix = load_matrix(path, selection, any_sources=any_sources, allow_import=allow_import)
     stage = matrix.stage(None)
     keys = [cell.key for cell in stage.known]
     states: dict[str, str] = {}

@@ -26,6 +26,11 @@ class Method(Model):
         description="examples of a step, if not the data set's",
     )
 
+    @property
+    def sources(self) -> str | None:
+        """What identifies code from outside that the method runs, so that its results are told apart; None of ours."""
+        return None
+
     def options(self) -> dict[str, Any]:
         """The options of the optimizer alone, without the method's name and the batch size."""
         return self.model_dump(exclude={"method", "batch_size"})

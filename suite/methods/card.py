@@ -6,7 +6,7 @@ import inspect
 import re
 from typing import Any, NamedTuple
 
-from suite.methods import METHODS
+from suite.methods import method_named
 
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
@@ -22,19 +22,19 @@ class Option(NamedTuple):
 
 def summary(name: str) -> str:
     """A method in one sentence; torch is not imported."""
-    return _paragraphs(METHODS[name])[0].replace("\n", " ")
+    return _paragraphs(method_named(name))[0].replace("\n", " ")
 
 
 def description(name: str) -> str:
     """What a method is, with its formula and where that is from: the docstring of the library's class, if it is one."""
     from kfsvd.optimizers import OPTIMIZERS
 
-    return "\n\n".join(_paragraphs(OPTIMIZERS.get(name, METHODS[name])))
+    return "\n\n".join(_paragraphs(OPTIMIZERS.get(name, method_named(name))))
 
 
 def options(name: str) -> list[Option]:
     """The options that a spec may give a method, in their order."""
-    schema = METHODS[name].model_json_schema()["properties"]
+    schema = method_named(name).model_json_schema()["properties"]
     return [
         Option(
             option,
@@ -42,7 +42,7 @@ def options(name: str) -> list[Option]:
             _range(schema[option]),
             field.description,
         )
-        for option, field in METHODS[name].model_fields.items()
+        for option, field in method_named(name).model_fields.items()
         if option != "method"
     ]
 

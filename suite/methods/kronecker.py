@@ -154,3 +154,66 @@ class Exact(Kronecker):
     inverse: Literal["dense"] = Field(default="dense", description="Woodbury's: there are no factors to cut")
     averaging: Literal["samples"] = Field(default="samples", description="the samples themselves are averaged")
     decay: float = Field(default=0.0, ge=0, lt=1, description="largest weight of the past; 0 keeps the newest batch")
+
+
+class FOOF(Kronecker):
+    """The inputs' second moment alone, F̂ = E[aaᵀ]⊗I: gradient descent on neurons (Benzing 2022)."""
+
+    method: Literal["foof"]
+    inverse: Literal["dense"] = Field(default="dense", description="the inputs' factor alone")
+
+
+class TNT(Kronecker):
+    """Tensor-normal training: one Kronecker product from gradients of whole batches (Ren & Goldfarb 2021)."""
+
+    method: Literal["tnt"]
+
+
+class Eva(Kronecker):
+    """A curvature of rank one from running means of inputs and gradients (Zhang, Shi & Li 2023)."""
+
+    method: Literal["eva"]
+    inverse: Literal["dense"] = Field(
+        default="dense", description="by Sherman and Morrison: there are no factors to cut"
+    )
+    lr: float | None = Field(
+        default=None, gt=0, description="step size; if not given, 1 for quadratic_model, 1e-3 for the norms, 0.1 else"
+    )
+    damping: float = Field(default=0.03, gt=0, description="λ of F + λI, in squared nats per parameter")
+    refresh_every: Interval = Field(
+        default=1, description="iterations between new means, or a schedule such as 10, 100 from 500"
+    )
+    curvature_batch: float = Field(
+        default=1.0, gt=0, description="examples of the means: a share of the batch up to 1, else a number"
+    )
+    fisher: Literal["monte_carlo", "exact", "empirical"] = Field(
+        default="empirical", description="labels for the means: sampled, all of them, or the data's own"
+    )
+    decay: float = Field(default=0.05, ge=0, lt=1, description="largest weight of the past in the running means")
+
+
+class TwoLevelKFAC(Kronecker):
+    """KFAC with a coarse correction across layers (Koroko et al. 2023)."""
+
+    method: Literal["two_level_kfac"]
+    coarse: Literal["nicolaides", "residual", "spectral", "krylov"] = Field(
+        default="krylov", description="the coarse space"
+    )
+    coarse_vectors: int = Field(
+        default=1, ge=1, description="of a layer in the coarse space; above 1 with spectral and krylov alone"
+    )
+
+
+class KBFGS(Kronecker):
+    """Kronecker-factored BFGS: both factors' inverses learned from vectors alone (Goldfarb, Ren & Bahamou 2020)."""
+
+    method: Literal["kbfgs"]
+    inverse: Literal["dense"] = Field(default="dense", description="learned, not decomposed")
+    refresh_every: Interval = Field(
+        default=1, description="iterations between updates of the factors, or a schedule such as 10, 100 from 500"
+    )
+    curvature_batch: float = Field(
+        default=1.0, gt=0, description="examples of an update: a share of the batch up to 1, else a number"
+    )
+    fisher: Literal["empirical"] = Field(default="empirical", description="the data's own labels, the only ones")
+    decay: float = Field(default=0.9, ge=0, lt=1, description="largest weight of the past in the inputs' moment")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, create_model, field_validator
 
+from suite import plugins
 from suite.hints import did_you_mean
 from suite.model import Model
 from suite.problems.data import DATASETS, dataset
-from suite.problems.networks import AnyNetwork
+from suite.problems.data import names as dataset_names
+from suite.problems.networks import NETWORKS, AnyNetwork, network_kind
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,8 +38,8 @@ class ProblemSpec(Model):
     @field_validator("data")
     @classmethod
     def _known(cls, data: str) -> str:
-        if data not in DATASETS:
-            raise ValueError(f"unknown data set {data!r}{did_you_mean(data, DATASETS)}")
+        if not (data in DATASETS or plugins.is_known(plugins.DATASETS, data)):
+            raise ValueError(f"unknown data set {data!r}{did_you_mean(data, dataset_names())}")
         return data
 
     @field_validator("likelihood")
@@ -63,6 +66,13 @@ class ProblemSpec(Model):
             size = dataset(data).INFO.train
             raise ValueError(f"must be at most {size}, the size of {data!r}, not {train_examples}")
         return train_examples
+
+    @property
+    def sources(self) -> str | None:
+        """What identifies code from outside that the problem runs, so that its results are told apart."""
+        found = [] if self.data in DATASETS else [plugins.sources(plugins.DATASETS, self.data)]
+        found += [] if self.network.kind in NETWORKS else [plugins.sources(plugins.NETWORKS, self.network.kind)]
+        return " ".join(found) or None
 
     def skeleton(self) -> tuple[nn.Module, tuple[int, ...]]:
         """The network without weights (on torch's meta device), and the shape of an example; no data are needed.
@@ -99,3 +109,27 @@ class ProblemSpec(Model):
         from suite.problems.problem import make_problem
 
         return make_problem(self, dataset(self.data).load(folders))
+
+
+class _WithForeignNetwork(ProblemSpec):
+    """A problem whose network is not the suite's own; another process imports it again."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remade, (self.network.kind, self.model_dump())
+
+
+@cache
+def problem_with(kind: str) -> type[ProblemSpec]:
+    """`ProblemSpec` with a network of a kind that is not the suite's own.
+
+    Raises:
+        PluginError: there is no such network.
+
+    """
+    fields: dict[str, Any] = {"network": (network_kind(kind), Field(description="kind and parameters of the network"))}
+    made = create_model("ProblemSpec", __base__=_WithForeignNetwork, __module__=__name__, **fields)
+    return cast("type[ProblemSpec]", made)
+
+
+def _remade(kind: str, values: dict[str, Any]) -> ProblemSpec:
+    return problem_with(kind).model_validate(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
 
 from suite.methods import METHODS
 
@@ -24,7 +25,26 @@ _COLOURS = {
     "kfac_corrected": "#56b4e9",
     "tkfac": "#8c6d31",
 }
-_FURTHER_COLOURS = ("#7b3294", "#b8a000", "#1b7837", "#b2182b", "#4d4dff", "#00a3a3", "#b35900", "#5c3d5c")
+_FURTHER_COLOURS = (
+    "#7b3294",
+    "#b8a000",
+    "#1b7837",
+    "#b2182b",
+    "#4d4dff",
+    "#00a3a3",
+    "#b35900",
+    "#5c3d5c",
+    "#e0529c",
+    "#7f9f00",
+    "#003f5c",
+    "#ff7f6a",
+    "#8f7fd4",
+    "#4a2c0a",
+    "#00c08b",
+    "#a3004f",
+    "#9c8a7a",
+    "#6d7f99",
+)
 _LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (1, 3)), (0, (6, 1, 1, 1, 1, 1)))
 
 OPTIMUM_COLOUR = "#444444"
@@ -46,11 +66,11 @@ class Line(NamedTuple):
 
 
 def colour(method: str) -> str:
-    """A method's colour, of those that were given or by its place among the registered methods."""
+    """A method's colour: of those that were given, by its place among the registered methods, or by its name."""
     if method in _COLOURS:
         return _COLOURS[method]
     others = [name for name in METHODS if name not in _COLOURS]
-    place = others.index(method) if method in others else len(others)
+    place = others.index(method) if method in others else crc32(method.encode())
     return _FURTHER_COLOURS[place % len(_FURTHER_COLOURS)]
 
 

@@ -13,7 +13,7 @@ from tests.kfsvd import oracle
 from tests.kfsvd.conftest import KRONECKER, make_samples
 
 SIZES = [(1, 3, 2), (2, 4, 3), (7, 5, 4), (40, 6, 5), (9, 2, 7)]
-RANKS = {"kfac": 1, "kpsvd": 1, "tkfac": 1, "deflation": 2, "lanczos": 2, "kfac_corrected": 2}
+RANKS = {"kfac": 1, "kpsvd": 1, "tkfac": 1, "foof": 1, "tnt": 1, "deflation": 2, "lanczos": 2, "kfac_corrected": 2}
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -141,10 +141,14 @@ def test_hostile_samples_are_still_approximated_optimally(method: str, hostile: 
     assert relative_error(hostile, fit(method, hostile)) == pytest.approx(best, abs=1e-7)
 
 
-@pytest.mark.parametrize("method", APPROXIMATIONS)
-def test_one_example_and_equal_inputs_are_exact(method: str) -> None:
+@pytest.mark.parametrize("method", [name for name in APPROXIMATIONS if name != "foof"])
+def test_one_example_is_exact(method: str) -> None:
     one = make_samples(1, 4, 3)
     assert oracle.relative(fit(method, one).dense().numpy(), oracle.fisher(one)) < 1e-12
+
+
+@pytest.mark.parametrize("method", [name for name in APPROXIMATIONS if name not in ("foof", "tnt", "eva")])
+def test_equal_inputs_are_exact(method: str) -> None:
     many = make_samples(20, 4, 3)
     equal = LayerSamples(many.activations[:1].expand(20, -1), many.gradients)
     assert oracle.relative(fit(method, equal).dense().numpy(), oracle.fisher(equal)) < 1e-12

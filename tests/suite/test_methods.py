@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import sys
 
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import nn
 
-from kfsvd.optimizers import OPTIMIZERS, NaturalGradient
+from kfsvd.optimizers import MATRIX_OPTIMIZERS, OPTIMIZERS, NaturalGradient
+from suite.errors import SuiteError
 from suite.methods import METHODS
 from suite.methods.kronecker import Kronecker
+from suite.methods.matrices import Matrices
 
+MATRICES = [name for name, method in METHODS.items() if issubclass(method, Matrices)]
 KRONECKER = [name for name, method in METHODS.items() if issubclass(method, Kronecker)]
 
 
@@ -23,6 +27,7 @@ def test_names_and_defaults_are_the_librarys(name: str) -> None:
         for parameter, value in inspect.signature(constructor).parameters.items():
             if value.kind is inspect.Parameter.KEYWORD_ONLY and parameter not in ("seed", "approximation"):
                 library[parameter] = value.default
+    library |= getattr(OPTIMIZERS[name], "published", {})
     if name == "exact":
         library |= {"curvature_batch": 1.0, "averaging": "samples", "decay": 0.0}  # by its docstring
         optimizer = OPTIMIZERS[name](nn.Linear(2, 2), "gaussian")
@@ -30,8 +35,27 @@ def test_names_and_defaults_are_the_librarys(name: str) -> None:
     assert METHODS[name](method=name).options() == library
 
 
+@pytest.mark.parametrize("name", MATRICES)
+def test_names_and_defaults_of_gradients_alone_are_the_librarys(name: str) -> None:
+    taken = inspect.signature(MATRIX_OPTIMIZERS[name].__init__).parameters
+    library = {option: p.default for option, p in taken.items() if p.kind is p.KEYWORD_ONLY}
+    assert METHODS[name](method=name).options() == library
+
+
+def test_every_optimizer_of_the_library_can_be_named() -> None:
+    assert {*OPTIMIZERS} == set(KRONECKER)
+    assert {*MATRIX_OPTIMIZERS} == set(MATRICES)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_option_that_has_to_be_tuned_is_one(name: str) -> None:
+    assert set(METHODS[name].essential) <= set(METHODS[name].model_fields)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_builds_an_optimizer_of_all_parameters(name: str) -> None:
+    if name == "singd":
+        pytest.importorskip("singd", reason="needs tests/crosscheck/requirements.txt")
     network = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 3))
     optimizer = METHODS[name](method=name, lr=0.5).build(network, "gaussian", 0)
     assert isinstance(optimizer, torch.optim.Optimizer)
@@ -63,3 +87,10 @@ def test_a_spec_takes_the_forms_of_inverse_that_the_library_takes(name: str) -> 
         except ValidationError:
             with pytest.raises(ValueError, match="inverse"):
                 OPTIMIZERS[name](model, "gaussian", inverse=inverse)
+
+
+def test_a_method_whose_package_is_missing_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("singd", "singd.optim", "singd.optim.optimizer"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SuiteError, match=r"needs the package singd: pip install 'kfsvd-bench\[family\]'"):
+        METHODS["singd"](method="singd").build(nn.Linear(2, 2), "gaussian", 0)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
+from suite import plugins
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -24,7 +26,7 @@ DATASETS: dict[str, str] = {
 
 
 class DataSet(Protocol):
-    """What a module of a data set holds."""
+    """What a module of a data set holds; a class from outside derives from it and has at least `INFO` and `load`."""
 
     INFO: DataInfo
 
@@ -33,17 +35,38 @@ class DataSet(Protocol):
 
     def find(self, folders: Folders) -> Found:
         """The name under which reports will show it, and where it is; loads nothing."""
+        from suite.problems.data.images import Found
+
+        return Found(type(self).__name__.lower(), self.INFO.source)
 
     def fetch(self, folders: Folders, report: Report) -> list[Path]:
-        """Get or make its files ahead of time."""
+        """Get or make its files ahead of time; unless told otherwise, there are none."""
+        return []
 
     def verify(self, folders: Folders) -> list[Check]:
-        """Hold the files at hand against their checksums."""
+        """Hold the files at hand against their checksums; unless told otherwise, there are none."""
+        return []
 
 
 def dataset(name: str) -> DataSet:
-    """The data set of that name in `DATASETS`."""
-    return cast("DataSet", import_module(DATASETS[name]))
+    """The data set of that name in `DATASETS`, of an installed entry point, or at an import path, imported here.
+
+    Raises:
+        PluginError: it cannot be imported, or lacks what a `DataSet` has.
+
+    """
+    if name in DATASETS:
+        return cast("DataSet", import_module(DATASETS[name]))
+    found = plugins.resolved(plugins.DATASETS, name)
+    missing = [part for part in ("INFO", "load", "find", "fetch", "verify") if not hasattr(found, part)]
+    if missing:
+        raise plugins.PluginError(f"{name!r} is no suite.problems.data.DataSet: it has no {missing[0]}")
+    return cast("DataSet", found() if isinstance(found, type) else found)
+
+
+def names() -> list[str]:
+    """The names of all data sets: the suite's own and those of installed entry points."""
+    return list(dict.fromkeys([*DATASETS, *plugins.installed(plugins.DATASETS)]))
 
 
 def fetch(name: str, folders: Folders, report: Report) -> list[Path]:
@@ -64,7 +87,7 @@ def verify(name: str, folders: Folders) -> list[Check]:
 def catalogue(folders: Folders) -> list[dict[str, str]]:
     """One row a data set: its name, the name in reports, what it is, its size, its source, and where it is found."""
     rows = []
-    for name in DATASETS:
+    for name in names():
         info, found = dataset(name).INFO, dataset(name).find(folders)
         rows.append(
             {

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import Any
 
 import torch
 from torch import nn
 
-from kfsvd import NaturalGradient, negative_log_likelihood
-from kfsvd.approximations import approximation
-from kfsvd.optimizers import OPTIMIZERS
+from kfsvd import negative_log_likelihood
+from kfsvd.optimizers import MATRIX_OPTIMIZERS, OPTIMIZERS
 
 INPUTS = torch.rand(24, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
@@ -22,11 +22,23 @@ def network(dtype: torch.dtype = torch.float64, *, norm: bool = False) -> nn.Seq
     return nn.Sequential(nn.Linear(6, 5), *hidden, nn.Tanh(), nn.Linear(5, 6)).to(dtype)
 
 
-def make(name: str, model: nn.Module, **options: Any) -> NaturalGradient:
-    """The optimizer of that name; its warning about the fallback is tested elsewhere."""
+EVERY: dict[str, type[Any]] = {**OPTIMIZERS, **MATRIX_OPTIMIZERS}
+"""All optimizers of the library, by name."""
+
+
+def make(name: str, model: nn.Module, **options: Any) -> Any:
+    """The optimizer of that name; its warning about the fallback is tested elsewhere.
+
+    Those made of gradients alone are given what they take of the options: they have no curvature to refresh.
+    """
+    if name in MATRIX_OPTIMIZERS:
+        taken = inspect.signature(MATRIX_OPTIMIZERS[name]).parameters
+        options = {option: value for option, value in options.items() if option in taken}
+        if options.get("step_rule") in ("kl_clip", "quadratic_model"):
+            del options["step_rule"]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*not by natural gradient")
-        return OPTIMIZERS[name](model, "bernoulli", **options)
+        warnings.filterwarnings("ignore", ".*not (by natural gradient|as matrices)")
+        return EVERY[name](model, "bernoulli", **options)
 
 
 def loss_of(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
@@ -50,5 +62,9 @@ def equal(model: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(p, q) for p, q in zip(model.parameters(), other.parameters(), strict=True))
 
 
-AVERAGINGS = [(name, averaging) for name in OPTIMIZERS for averaging in approximation(name).averagings]
+AVERAGINGS = [
+    (name, averaging)
+    for name, kind in OPTIMIZERS.items()
+    for averaging in kind(nn.Linear(2, 2), "gaussian").approximation.averagings
+]
 """Every optimizer with every averaging that it takes."""

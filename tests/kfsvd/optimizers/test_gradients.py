@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from kfsvd.optimizers import OPTIMIZERS
-from tests.kfsvd.optimizers.loops import INPUTS, equal, loss_of, make, network, train
+from tests.kfsvd.optimizers.loops import EVERY, INPUTS, equal, loss_of, make, network, train
 
 if TYPE_CHECKING:
     from kfsvd import NaturalGradient
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_accumulated_gradients_are_those_of_the_whole_batch(name: str) -> None:
     """With one curvature for both, four micro-batches make the very step of the batch."""
     whole, parts = network(), network()
@@ -35,7 +35,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(name: str) -> None:
 
 
 @pytest.mark.parametrize("set_to_none", [True, False])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_layer_without_gradients_stands_still(name: str, set_to_none: bool) -> None:
     model = network()
     optimizer = make(name, model, weight_decay=0.1)
@@ -50,7 +50,7 @@ def test_a_layer_without_gradients_stands_still(name: str, set_to_none: bool) ->
         assert not any(torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_layer_frozen_later_stands_still_while_the_others_train(name: str) -> None:
     model = network()
     optimizer = make(name, model, refresh_every=2)
@@ -217,7 +217,7 @@ class TestGroups:
             optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2))]})
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_frozen_weight_with_a_live_bias_stands_still(name: str) -> None:
     model = network()
     optimizer = make(name, model, refresh_every=2)

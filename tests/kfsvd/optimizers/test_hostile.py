@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from kfsvd import IndefiniteError
-from kfsvd.optimizers import OPTIMIZERS
-from tests.kfsvd.optimizers.loops import INPUTS, loss_of, make, network, train
+from kfsvd.optimizers import MATRIX_OPTIMIZERS
+from tests.kfsvd.optimizers.loops import EVERY, INPUTS, loss_of, make, network, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ def all_finite(value: Any) -> bool:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("step", [0, 1], ids=["at a refresh", "between refreshes"])
 @pytest.mark.parametrize("step_rule", ["kl_clip", "quadratic_model", "none"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_batch_that_is_not_finite_leaves_everything_as_it_was(
     name: str, step_rule: str, step: int, bad: float
 ) -> None:
@@ -75,7 +75,7 @@ BATCHES: dict[str, Callable[[torch.Generator], torch.Tensor]] = {
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_hostile_batches_make_a_finite_step_or_a_clear_error(name: str, batch: str, dtype: torch.dtype) -> None:
     model = network(dtype)
     inputs = BATCHES[batch](torch.Generator().manual_seed(0)).to(dtype)
@@ -96,7 +96,7 @@ def test_hostile_batches_make_a_finite_step_or_a_clear_error(name: str, batch: s
     assert all_finite(optimizer.state_dict())
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_gradients_of_zero_move_nothing(name: str) -> None:
     model = network()
     optimizer = make(name, model)
@@ -107,7 +107,7 @@ def test_gradients_of_zero_move_nothing(name: str) -> None:
     assert unchanged(model, before)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_dead_layer_keeps_the_others_training(name: str) -> None:
     """A ReLU layer whose units are all off: zero gradients below it, zero activations above."""
     torch.manual_seed(0)
@@ -122,10 +122,13 @@ def test_a_dead_layer_keeps_the_others_training(name: str) -> None:
     assert all_finite(weights(model))
 
 
-@pytest.mark.parametrize("name", ["kfac", "ekfac", "exact"])
+@pytest.mark.parametrize("name", ["kfac", "ekfac", "exact", *MATRIX_OPTIMIZERS])
 @pytest.mark.parametrize("step_rule", ["kl_clip", "adam_norm"])
-def test_a_look_that_is_put_off_keeps_nan_out_of_everything(name: str, step_rule: str) -> None:
+def test_a_look_that_is_put_off_keeps_nan_out_of_everything(
+    name: str, step_rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on a GPU, where a look at each step's gradients would wait for them."""
+    monkeypatch.setattr("kfsvd.optimizers.matrices._LOOK_EVERY", 4)
     model = network(norm=True)
     optimizer = make(name, model, refresh_every=4, step_rule=step_rule)
     optimizer._synchronous = False

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from kfsvd.optimizers import OPTIMIZERS
-from tests.kfsvd.optimizers.loops import AVERAGINGS, equal, make, network, train
+from kfsvd.optimizers import MATRIX_OPTIMIZERS, OPTIMIZERS
+from tests.kfsvd.optimizers.loops import AVERAGINGS, INPUTS, equal, make, network, train
 
 # Statistics and inverses are out of step, so that the inverse in use is of an older curvature than the present one.
 OUT_OF_STEP = {"statistics_every": 2, "inverse_every": 3, "curvature_batch": 0.5, "decay": 0.8}
@@ -39,7 +39,8 @@ def assert_continues(name: str, **options: Any) -> None:
     train(model, optimizer, 7, start=7)
     train(restored, fresh, 7, start=7)
     assert equal(model, restored), "the checkpoint does not continue bit for bit"
-    assert fresh.param_groups[0]["damping"] == optimizer.param_groups[0]["damping"]
+    for group, other in zip(fresh.param_groups, optimizer.param_groups, strict=True):
+        assert {k: v for k, v in group.items() if k != "params"} == {k: v for k, v in other.items() if k != "params"}
     assert_same(state["optimizer"], untouched["optimizer"])
 
 
@@ -61,6 +62,39 @@ def assert_same(left: Any, right: Any) -> None:
 def test_a_checkpoint_continues_bit_for_bit(name: str, averaging: str) -> None:
     options = {**OUT_OF_STEP, "averaging": averaging}
     assert_continues(name, **options)
+
+
+@pytest.mark.parametrize("coarse", ["nicolaides", "residual", "spectral", "krylov"])
+def test_a_checkpoint_of_every_coarse_space_continues_bit_for_bit(coarse: str) -> None:
+    assert_continues("two_level_kfac", **OUT_OF_STEP, coarse=coarse)
+
+
+@pytest.mark.parametrize("options", [{}, {"step_rule": "adam_norm", "inverse_every": 3, "refresh_every": 3}])
+@pytest.mark.parametrize("name", MATRIX_OPTIMIZERS)
+def test_a_checkpoint_of_gradients_alone_continues_bit_for_bit(name: str, options: dict[str, Any]) -> None:
+    assert_continues(name, **options)
+
+
+@pytest.mark.parametrize("name", MATRIX_OPTIMIZERS)
+def test_the_state_of_a_model_in_bfloat16_stays_wider(name: str) -> None:
+    model, other = network(torch.bfloat16), network(torch.bfloat16)
+    optimizer, fresh = make(name, model), make(name, other)
+    train(model, optimizer, 3, inputs=INPUTS.bfloat16())
+    other.load_state_dict(model.state_dict())
+    fresh.load_state_dict(saved(optimizer.state_dict()))
+    for one in ((model, optimizer), (other, fresh)):
+        train(*one, 3, start=3, inputs=INPUTS.bfloat16())
+    assert equal(model, other)
+
+
+@pytest.mark.parametrize("name", MATRIX_OPTIMIZERS)
+def test_a_state_of_another_kind_is_refused(name: str) -> None:
+    optimizer, source = make(name, network()), make("swan" if name != "swan" else "soap", network())
+    train(source.model, source, 1)
+    with pytest.raises(ValueError, match=r"a state of (SWAN|SOAP) cannot be loaded into"):
+        optimizer.load_state_dict(source.state_dict())
+    with pytest.raises(ValueError, match="a state of another optimizer cannot be loaded"):
+        optimizer.load_state_dict(torch.optim.Adam(network().parameters()).state_dict())
 
 
 @pytest.mark.parametrize("name", ["kfac", "ekfac", "exact"])

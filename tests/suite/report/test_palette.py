@@ -54,6 +54,12 @@ def test_a_new_method_needs_no_line_here(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len({*before.values(), colour("newcomer"), colour("another")}) == len(before) + 2
 
 
+def test_methods_from_outside_differ_from_one_another() -> None:
+    names = [f"mine:Optimizer{n}" for n in range(20)]
+    assert len({colour(name) for name in names}) > 8
+    assert [colour(name) for name in names] == [colour(name) for name in names[::-1]][::-1]
+
+
 def test_settings_of_a_method_share_its_colour_and_differ_in_stroke() -> None:
     board = [standing("kfac[lr=0.3]", "kfac"), standing("kfac[lr=0.1]", "kfac"), standing("adam", "adam")]
     found = lines(board)  # type: ignore[arg-type]

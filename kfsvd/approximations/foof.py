@@ -1,0 +1,34 @@
+"""FOOF: gradient descent on neurons, F̂ = E[a aᵀ] ⊗ I (Benzing 2022, arXiv 2201.12250); no library has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kfsvd.approximations.base import Approximation
+from kfsvd.one_sided import InputKronecker
+
+if TYPE_CHECKING:
+    from kfsvd.inverse import DampingRule
+    from kfsvd.samples import LayerSamples
+
+
+@dataclass(frozen=True)
+class FOOF(Approximation):
+    """A⊗I with KFAC's first factor A = E[Σ_t a_t a_tᵀ], so that ΔW = ∇W (A + λI)⁻¹.
+
+    The gradients play no part: λ is in squared units of an activation, not in those of F.
+    """
+
+    name = "foof"
+    curvature = InputKronecker
+
+    @property
+    def damping_rules(self) -> tuple[DampingRule, ...]:
+        """λ is added to A."""
+        return ("exact",)
+
+    def fit(self, samples: LayerSamples) -> InputKronecker:
+        """The inputs' second moment, a weighted mean."""
+        w = samples.normalised_weights
+        return InputKronecker.of(samples.input_moment(w / w.sum()), samples.shape[0])

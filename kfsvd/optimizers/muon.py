@@ -1,0 +1,106 @@
+"""Muon: momentum, orthogonalised (Jordan et al. 2024), by torch's own implementation; biases and all else by AdamW."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import torch
+
+from kfsvd.optimizers.matrices import MatrixOptimizer
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Scale = Literal["original", "match_rms_adamw"]
+
+_COEFFICIENTS = (3.4445, -4.775, 2.0315)
+
+
+class Muon(MatrixOptimizer):
+    """ΔW ≈ s U Vᵀ of the momentum M = U S Vᵀ: all singular values near one, by five Newton–Schulz steps (Jordan 2024).
+
+    The step is that of `torch.optim.Muon`, in bfloat16 whatever the weights' dtype, which takes 2-dimensional
+    parameters alone: here kernels of convolutions are flattened to matrices, and AdamW updates biases and all else, in
+    the second parameter group.
+
+    Args:
+        model: as in `MatrixOptimizer`.
+        likelihood: as in `MatrixOptimizer`.
+        lr: η, the step size.
+        momentum: β of the running mean of gradients.
+        nesterov: whether the gradient is looked ahead with.
+        weight_decay: w, decoupled.
+        iterations: Newton–Schulz steps.
+        scale: s: "original" for √max(1, d_out/d_in), "match_rms_adamw" for .2 √max(d_out, d_in), as long as Adam's.
+        hidden_only: whether AdamW updates the first and the last layer's weight too, as its authors advise for
+            embeddings and classifier heads.
+        fallback_lr: AdamW's step size.
+
+    Raises:
+        ValueError: an option out of range, a model of two layers with `hidden_only`, or as `MatrixOptimizer`.
+        TypeError: as `MatrixOptimizer`.
+        ImportError: torch before 2.9, which has no Muon.
+
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        likelihood: str | None = None,
+        *,
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        weight_decay: float = 0.0,
+        iterations: int = 5,
+        scale: Scale = "original",
+        hidden_only: bool = False,
+        fallback_lr: float = 1e-3,
+    ) -> None:
+        _functional()
+        if not 0 <= momentum < 1:
+            raise ValueError(f"invalid momentum: {momentum}")
+        if not 1 <= iterations < 100:
+            raise ValueError(f"iterations must be from 1 to 99; got {iterations}")
+        if scale not in get_args(Scale):
+            raise ValueError(f"scale must be one of {', '.join(get_args(Scale))}; got {scale!r}")
+        self.nesterov, self.iterations, self.scale, self.hidden_only = nesterov, iterations, scale, hidden_only
+        super().__init__(
+            model, likelihood, lr=lr, weight_decay=weight_decay, fallback_lr=fallback_lr, momentum=momentum
+        )
+
+    def _matrices(self, model: nn.Module) -> dict[str, Any]:
+        modules = super()._matrices(model)
+        if not self.hidden_only:
+            return modules
+        if len(modules) < 3:
+            raise ValueError("hidden_only needs a layer between the first and the last; the model has none")
+        return dict(list(modules.items())[1:-1])
+
+    def _step_of(self, gradient: Tensor, state: dict[str, Any]) -> Tensor:
+        if not state:
+            state["momentum"] = torch.zeros_like(gradient)
+        moved = torch.zeros_like(gradient)  # from zero at a step size of one: the step itself
+        _functional()(
+            [moved],
+            [gradient],
+            [state["momentum"]],
+            lr=1.0,
+            weight_decay=0.0,
+            momentum=self.param_groups[0]["momentum"],
+            nesterov=self.nesterov,
+            ns_coefficients=_COEFFICIENTS,
+            ns_steps=self.iterations,
+            eps=1e-7,
+            adjust_lr_fn=self.scale,
+            has_complex=False,
+        )
+        return moved.neg_()
+
+
+def _functional() -> Any:
+    try:
+        from torch.optim._muon import muon
+    except ImportError:
+        raise ImportError(f"Muon is torch's own from 2.9 on; this is torch {torch.__version__}") from None
+    return muon

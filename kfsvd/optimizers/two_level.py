@@ -1,0 +1,174 @@
+"""KFAC with a coarse correction across layers (Koroko et al. 2023, arXiv 2303.18083); no library has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
+
+import torch
+
+from kfsvd.approximations import kfac
+from kfsvd.coarse import coarse_correction, fisher_product
+from kfsvd.inverse import DenseDirection, symmetric_eigh
+from kfsvd.kronecker import KroneckerSum
+from kfsvd.optimizers.checkpoint import plain, restored
+from kfsvd.optimizers.natural_gradient import NaturalGradient
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor, nn
+
+    from kfsvd.curvature import Curvature
+    from kfsvd.inverse import Direction
+    from kfsvd.optimizers.layer import PreconditionedLayer
+    from kfsvd.optimizers.options import Options
+    from kfsvd.samples import LayerSamples
+
+Coarse = Literal["nicolaides", "residual", "spectral", "krylov"]
+
+_SEVERAL = ("spectral", "krylov")
+"""Coarse spaces that may have more than one vector for each layer."""
+
+
+@dataclass(frozen=True)
+class _Block(kfac.KFAC):
+    """KFAC's product, under the method's own name in checkpoints."""
+
+    name = "two_level_kfac"
+
+
+class TwoLevelKFAC(NaturalGradient):
+    """Δ = y + R₀ᵀ(R₀(F + λI)R₀ᵀ)⁻¹R₀ r, y = KFAC's step, r = ∇h − (F + λI)y, F with its off-diagonal blocks.
+
+    F is that of the last curvature batch, over all layers. Of the coarse space every layer has `coarse_vectors`:
+
+    `nicolaides`  ones, on all of the layer's weights
+    `residual`    the layer's part of r
+    `spectral`    eigenvectors of the layer's A⊗G, those of the largest eigenvalues: where F has its mass
+    `krylov`      the layer's parts of y, My, M²y, …, M = F̃⁻¹(F + λI), F̃ KFAC's damped matrix
+
+    The KL clip is of Δᵀ(F + λI)Δ, which is no longer ∇hᵀΔ. Its authors conclude that it hardly improves on KFAC.
+
+    Args:
+        model: as in `NaturalGradient`.
+        likelihood: as in `NaturalGradient`.
+        coarse: the coarse space.
+        coarse_vectors: of a layer; more than one for "spectral" and "krylov" alone.
+        options: those of `NaturalGradient`.
+
+    Raises:
+        ValueError: as `NaturalGradient`, no such coarse space, or a number of vectors that it does not have.
+        TypeError: as `NaturalGradient`.
+
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        likelihood: str,
+        *,
+        coarse: Coarse = "krylov",
+        coarse_vectors: int = 1,
+        **options: Unpack[Options],
+    ) -> None:
+        if coarse not in get_args(Coarse):
+            raise ValueError(f"coarse must be one of {', '.join(get_args(Coarse))}; got {coarse!r}")
+        if coarse_vectors < 1 or (coarse_vectors > 1 and coarse not in _SEVERAL):
+            raise ValueError(
+                f"coarse_vectors must be at least 1, and 1 unless coarse is {' or '.join(_SEVERAL)}; "
+                f"got {coarse_vectors} with coarse={coarse!r}"
+            )
+        self.coarse, self.coarse_vectors = coarse, coarse_vectors
+        self._batch: dict[str, LayerSamples] = {}
+        self._basis: dict[str, tuple[Tensor, ...]] = {}
+        super().__init__(model, likelihood, approximation=_Block(), **options)
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `NaturalGradient`'s, with the last curvature batch and the spectral coarse vectors."""
+        state = super().state_dict()
+        batch = {name: plain(samples) for name, samples in self._batch.items()}
+        state["natural_gradient"]["coarse"] = {
+            "batch": batch,
+            "basis": {name: list(own) for name, own in self._basis.items()},
+        }
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a `state_dict`.
+
+        Raises:
+            ValueError: the state is of another kind of optimizer, or of other layers.
+
+        """
+        super().load_state_dict(state_dict)
+        coarse = restored(state_dict["natural_gradient"]["coarse"], self._device_generator.device)
+        self._batch, self._basis = coarse["batch"], coarse["basis"]
+
+    def _refresh_statistics(self) -> None:
+        super()._refresh_statistics()
+        self._batch = self.samples()
+
+    def _refresh_inverses(self) -> None:
+        super()._refresh_inverses()
+        if self.coarse == "spectral":
+            curvatures = self.approximations()
+            self._basis = {name: leading_vectors(c, self.coarse_vectors) for name, c in curvatures.items()}
+
+    def _directions(self, layers: Sequence[PreconditionedLayer], gradients: Sequence[Tensor]) -> list[Direction]:
+        fine = super()._directions(layers, gradients)
+        names = {id(layer): name for name, layer in self._layers.items()}
+        coupled = [k for k, layer in enumerate(layers) if names[id(layer)] in self._batch]
+        if not coupled:
+            return fine
+        steps = [fine[k].matrix() for k in coupled]
+        samples = [self._batch[names[id(layers[k])]] for k in coupled]
+        damping = self._inverse_damping
+        products = fisher_product(samples, steps, damping)
+        residual = [gradients[k] - product for k, product in zip(coupled, products, strict=True)]
+        basis = self._coarse_basis([layers[k] for k in coupled], samples, steps, products, residual)
+        corrections = coarse_correction(samples, basis, residual, damping)
+        corrected = [step + correction for step, correction in zip(steps, corrections, strict=True)]
+        # ∇h ↦ Δ is no longer symmetric, so that ∇hᵀΔ says little of the size of Δ: what is clipped is Δᵀ(F + λI)Δ
+        for k, step, image in zip(coupled, corrected, fisher_product(samples, corrected, damping), strict=True):
+            fine[k] = DenseDirection(image, step)
+        return fine
+
+    def _coarse_basis(
+        self,
+        layers: Sequence[PreconditionedLayer],
+        samples: Sequence[LayerSamples],
+        steps: Sequence[Tensor],
+        products: Sequence[Tensor],
+        residual: Sequence[Tensor],
+    ) -> Sequence[Sequence[Tensor]]:
+        """The coarse vectors of every layer; `products` are (F + λI) of `steps`."""
+        if self.coarse == "nicolaides":
+            return [[torch.ones_like(step)] for step in steps]
+        if self.coarse == "residual":
+            return [[part] for part in residual]
+        if self.coarse == "spectral":
+            names = {id(layer): name for name, layer in self._layers.items()}
+            return [self._basis[names[id(layer)]] for layer in layers]
+        powers, images = [list(steps)], list(products)
+        for _ in range(self.coarse_vectors - 1):
+            powers.append([direction.matrix() for direction in super()._directions(layers, images)])
+            images = fisher_product(samples, powers[-1], self._inverse_damping)
+        return list(zip(*powers, strict=True))
+
+
+def leading_vectors(curvature: Curvature, count: int) -> tuple[Tensor, ...]:
+    """The eigenvectors of a Kronecker product A⊗B with the `count` largest eigenvalues, as matrices v uᵀ.
+
+    Args:
+        curvature: the product, of one term.
+        count: how many; all where there are fewer.
+
+    """
+    assert isinstance(curvature, KroneckerSum)
+    ((a, b),) = curvature.terms
+    (values_a, vectors_a), (values_b, vectors_b) = symmetric_eigh(a), symmetric_eigh(b)
+    products = torch.outer(values_b, values_a)
+    chosen = products.flatten().topk(min(count, products.numel())).indices
+    rows, columns = chosen // len(values_a), chosen % len(values_a)
+    return tuple(torch.einsum("ok,ik->koi", vectors_b[:, rows], vectors_a[:, columns]))

@@ -1,0 +1,138 @@
+"""The coarse correction across layers against dense matrices, and what it promises in every coarse space."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import kfsvd
+from kfsvd.coarse import coarse_correction, fisher_product
+from kfsvd.optimizers.two_level import Coarse, leading_vectors
+from tests.kfsvd.optimizers.loops import INPUTS, loss_of, make, network
+
+DAMPING = 0.2
+
+
+def prepared(**options: Any) -> tuple[Any, dict[str, torch.Tensor], np.ndarray]:
+    """An optimizer after its first step, the gradients at hand, and (F + λI) of both layers, dense."""
+    model = network()
+    options = {"curvature_batch": 0.5, "damping": DAMPING, "lr": 0.0, "step_rule": "none", **options}
+    optimizer = make("two_level_kfac", model, **options)
+    optimizer.zero_grad()
+    loss_of(model, INPUTS).backward()
+    optimizer.step()
+    gradients = {name: torch.cat([m.weight.grad, m.bias.grad[:, None]], 1) for name, m in optimizer.layers().items()}
+    rows = []
+    for n in range(len(optimizer.samples()["0"])):
+        parts = [torch.outer(s.gradients[n], s.activations[n]).numpy().ravel() for s in optimizer.samples().values()]
+        rows.append(np.concatenate(parts))
+    dense = np.einsum("ni,nj->ij", rows, rows) / len(rows)
+    return optimizer, gradients, dense + DAMPING * np.eye(len(dense))
+
+
+def vector(parts: dict[str, torch.Tensor] | list[torch.Tensor]) -> np.ndarray:
+    return np.concatenate([p.numpy().ravel() for p in (parts.values() if isinstance(parts, dict) else parts)])
+
+
+def test_the_product_is_that_of_the_whole_networks_fisher() -> None:
+    optimizer, gradients, dense = prepared()
+    product = fisher_product(list(optimizer.samples().values()), list(gradients.values()), DAMPING)
+    np.testing.assert_allclose(vector(product), dense @ vector(gradients), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("coarse", get_args(Coarse))
+def test_the_step_is_the_formula_of_dense_matrices(coarse: str) -> None:
+    several = {"coarse_vectors": 3} if coarse in ("spectral", "krylov") else {}
+    optimizer, gradients, dense = prepared(coarse=coarse, **several)
+    g = vector(gradients)
+    inverses, shapes = optimizer.inverses(), {name: v.shape for name, v in gradients.items()}
+
+    def kfac(v: np.ndarray) -> np.ndarray:
+        parts = torch.from_numpy(v).split([s.numel() for s in shapes.values()])
+        return vector([inverses[n](p.reshape(shapes[n])) for n, p in zip(shapes, parts, strict=True)])
+
+    y = kfac(g)
+    r = g - dense @ y
+    if coarse == "krylov":
+        whole = [y, kfac(dense @ y), kfac(dense @ kfac(dense @ y))]
+    elif coarse == "spectral":
+        split = [leading_vectors(c, 3) for c in optimizer.approximations().values()]
+        whole = [vector([a, b]) for a, b in zip(*split, strict=True)]
+    else:
+        whole = [np.ones_like(g) if coarse == "nicolaides" else r]
+    first = next(iter(shapes.values())).numel()
+    basis = np.array([np.where((np.arange(len(g)) < first) == top, v, 0) for v in whole for top in (True, False)])
+    expected = y + basis.T @ np.linalg.solve(basis @ dense @ basis.T, basis @ r)
+    actual = vector(optimizer.precondition())
+    np.testing.assert_allclose(actual, expected, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(basis @ (g - dense @ actual), 0, atol=1e-8)
+    assert np.linalg.norm(actual - y) > 1e-4 * np.linalg.norm(y)
+
+
+def test_the_whole_space_is_the_exact_solve() -> None:
+    optimizer, gradients, dense = prepared(coarse="spectral", coarse_vectors=100)
+    expected = kfsvd.natural_gradient(optimizer.samples(), gradients, DAMPING)
+    actual = optimizer.precondition()
+    for name, step in expected.items():
+        torch.testing.assert_close(actual[name], step, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(dense @ vector(actual), vector(gradients), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("coarse", get_args(Coarse))
+def test_the_quadratic_model_is_never_higher_than_with_kfac(coarse: str) -> None:
+    """The correction minimises it over the coarse space, starting from KFAC's step."""
+    optimizer, gradients, dense = prepared(coarse=coarse)
+    g = vector(gradients)
+    plain = vector([optimizer.inverses()[name](v) for name, v in gradients.items()])
+
+    def model(step: np.ndarray) -> float:
+        return float(0.5 * step @ dense @ step - g @ step)
+
+    assert model(vector(optimizer.precondition())) < model(plain)
+
+
+def test_the_kl_clip_is_of_the_steps_own_size() -> None:
+    optimizer, gradients, dense = prepared(coarse="nicolaides")
+    layers = list(optimizer._layers.values())
+    directions = optimizer._directions(layers, list(gradients.values()))
+    step = vector([direction.matrix() for direction in directions])
+    size = sum(float(direction.slope) for direction in directions)
+    assert size == pytest.approx(float(step @ dense @ step), rel=1e-9)
+    assert size != pytest.approx(float(step @ vector(gradients)), rel=1e-2)
+
+
+def test_a_zero_vector_and_twins_in_the_basis_are_harmless() -> None:
+    optimizer, gradients, _ = prepared()
+    samples, parts = list(optimizer.samples().values()), list(gradients.values())
+    single = coarse_correction(samples, [[p] for p in parts], parts, DAMPING)
+    doubled = coarse_correction(samples, [[p, torch.zeros_like(p), 2 * p] for p in parts], parts, DAMPING)
+    for one, other in zip(single, doubled, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-8)
+
+
+def test_a_model_of_one_layer_needs_no_coupling_but_takes_the_correction() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 6)).double()
+    optimizer = make("two_level_kfac", model, coarse="spectral", coarse_vectors=42, damping=0.3, lr=0.0)
+    loss_of(model, INPUTS).backward()
+    optimizer.step()
+    gradient = torch.cat([model[0].weight.grad, model[0].bias.grad[:, None]], 1)
+    exact = kfsvd.fit("exact", optimizer.samples()["0"]).solve(gradient, damping=0.3)
+    torch.testing.assert_close(optimizer.precondition()["0"], exact, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"coarse": "fine"}, "coarse must be one of nicolaides, residual, spectral, krylov; got 'fine'"),
+        ({"coarse": "residual", "coarse_vectors": 2}, "got 2 with coarse='residual'"),
+        ({"coarse_vectors": 0}, "coarse_vectors must be at least 1"),
+    ],
+)
+def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make("two_level_kfac", network(), **options)
