@@ -12,6 +12,10 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """What NumPy, torch and SQLite all take."""
 
 
+SlurmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,-]+$")]
+"""A name that goes into a batch script, and can be nothing but a name there."""
+
+
 class Budget(Model):
     """How long a cell may train; the first bound that is reached ends it."""
 
@@ -27,6 +31,28 @@ class Budget(Model):
         if self.epochs is None and self.iterations is None and self.seconds is None:
             raise ValueError("needs at least one of epochs, iterations and seconds")
         return self
+
+
+class Slurm(Model):
+    """What each cell asks of SLURM."""
+
+    cluster: Literal["slurm", "local"] = Field(
+        default="slurm", description="where jobs go; local: processes of this machine, to try it without SLURM"
+    )
+    partition: SlurmName | None = Field(default=None, description="the cluster's own default if not given")
+    account: SlurmName | None = Field(default=None, description="whom the time is charged to")
+    minutes: int = Field(default=60, ge=1, description="of a job; SLURM ends what takes longer")
+    gpus: int = Field(default=0, ge=0, le=1, description="GPUs of a cell; none: on the CPU")
+    cpus: int = Field(default=1, ge=1, description="cores, and threads, of a cell")
+    memory_gb: float | None = Field(default=None, gt=0, description="the cluster's own default if not given")
+    parallel: int = Field(default=64, ge=1, description="jobs at a time")
+
+
+class Ray(Model):
+    """What each cell asks of a Ray cluster."""
+
+    cpus: int = Field(default=1, ge=1, description="threads of a cell, and its cores where it has no part of a GPU")
+    max_retries: int = Field(default=3, ge=0, description="how often a cell is run again that was lost with its node")
 
 
 class Scheduling(Model):
@@ -48,3 +74,5 @@ class Scheduling(Model):
     retry_oom: bool = Field(
         default=False, description="whether a cell that ran out of memory is run again once all others are done, alone"
     )
+    ray: Ray = Field(default=Ray(), description="what --executor ray asks for")
+    slurm: Slurm = Field(default=Slurm(), description="what --executor slurm asks for")

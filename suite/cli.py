@@ -57,6 +57,14 @@ AllowImport = Annotated[
 ]
 
 
+class Engine(StrEnum):
+    """What runs the cells."""
+
+    LOCAL = "local"
+    RAY = "ray"
+    SLURM = "slurm"
+
+
 class Format(StrEnum):
     """What a report is written as."""
 
@@ -82,6 +90,18 @@ def run(
     db: Database = DEFAULT_DATABASE,
     select: Select = None,
     devices: Devices = "auto",
+    executor: Annotated[
+        Engine, typer.Option(help="This machine, a Ray cluster, or SLURM: as scheduling: in the spec says.")
+    ] = Engine.LOCAL,
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster, such as auto or host:6379; one on this machine if not given.")
+    ] = None,
+    shards: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="What SLURM's jobs measure, on a file system that all share; beside the store."
+        ),
+    ] = None,
     data_dir: DataFolder = None,
     any_sources: AnySources = False,
     allow_import: AllowImport = False,
@@ -92,10 +112,26 @@ def run(
     Ctrl-C keeps every record, and the same command goes on from there.
 
     Example: kfsvd-bench run specs/quickstart.yaml --select 'dataset=digits,seed=0' --devices cpu:2
+
+    On a cluster: kfsvd-bench run specs/autoencoders.yaml --executor slurm
     """
     from suite.commands.run import run
+    from suite.scheduling.executor import Choice
 
-    _leave(run(spec, db, select, devices, data_dir, any_sources=any_sources, allow_import=allow_import, json=json))
+    choice = Choice(executor.value, address, shards)
+    _leave(
+        run(
+            spec,
+            db,
+            select,
+            devices,
+            choice,
+            data_dir,
+            any_sources=any_sources,
+            allow_import=allow_import,
+            json=json,
+        )
+    )
 
 
 @app.command()
@@ -280,6 +316,23 @@ def gate(
     if self_test:
         _leave(test_gate(spec, measuring, output))
     _leave(run_gate(spec, held, measuring, output, update=update, shadow=shadow))
+
+
+@app.command()
+def merge(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="DB…", help="Stores: SQLite files, or any SQLAlchemy URLs; only read.")
+    ],
+    db: Database = DEFAULT_DATABASE,
+    json: Json = False,
+) -> None:
+    """Fold stores into one; the same again changes nothing.
+
+    Example: kfsvd-bench merge laptop.sqlite shards/*.sqlite --db sqlite:///all.sqlite
+    """
+    from suite.commands.merge import merge
+
+    _leave(merge(sources, db, json=json))
 
 
 @app.command()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from suite.commands.matrix import Matrix
     from suite.matrix import Cell
+    from suite.scheduling.executor import Choice
     from suite.scheduling.local import Summary
     from suite.scheduling.slots import Slot
     from suite.stage import Stage
@@ -33,6 +34,7 @@ def run(
     db: str,
     selection: str | None,
     devices: str,
+    choice: Choice,
     data_folder: Path | None,
     *,
     any_sources: bool,
@@ -50,7 +52,8 @@ def run(
     if not matrix.cells:
         console.print("No cell is left by the spec's exclusions: nothing to measure.")
         return ExitCode.NOTHING_MEASURED
-    slots = shared(parse_devices(devices), matrix.spec.scheduling.slots_per_device)
+    local = choice.name == "local"
+    slots = shared(parse_devices(devices), matrix.spec.scheduling.slots_per_device) if local else []
     folders = Folders.default(data_folder)
 
     from suite.report import terminal_leaderboard
@@ -67,7 +70,7 @@ def run(
             console.print(
                 f"{len(before)} of {len(stage.cells)} cells are measured already, with {sources} sources of kfsvd."
             )
-        summary = _measure(matrix, store, slots, folders, console, db)
+        summary = _measure(matrix, store, slots, choice, folders, console, db)
         if summary.elsewhere:
             console.print(f"{summary.elsewhere.total()} cells were run by other commands meanwhile.")
         stage = matrix.stage(store)
@@ -91,15 +94,17 @@ def run(
 
 
 def _measure(
-    matrix: Matrix, store: Store, slots: Sequence[Slot], folders: Folders, console: Console, db: str
+    matrix: Matrix, store: Store, slots: Sequence[Slot], choice: Choice, folders: Folders, console: Console, db: str
 ) -> Summary:
     """Run what is missing, each cell once; then what follows from it, as long as anything does."""
     from suite.environment import current_environment
-    from suite.scheduling.local import Site, Summary, run_cells
+    from suite.scheduling.local import Site, Summary
     from suite.scheduling.sharing import Provenance
     from suite.store import shown
 
     total = Summary()
+    run_cells = choice.executor(db)
+    where = ", ".join(slot.name for slot in slots) or choice.name
     tried: set[str] = set()
     site = None
     while not total.interrupted:
@@ -120,7 +125,7 @@ def _measure(
             )
             site = Site(slots, store, provenance, folders, matrix.spec.scheduling)
         what = f"Tuning: {len(missing)} trials" if missing[0] in stage.trials else f"Measuring {len(missing)} cells"
-        console.print(f"{what} on {', '.join(slot.name for slot in slots)} into {shown(db)}")
+        console.print(f"{what} on {where} into {shown(db)}")
         with view_for(console, len(missing)) as view:
             total.add(run_cells(missing, site, view))
         tried.update(cell.key for cell in missing)

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from suite.scheduling.messages import Finished, Job, Loaded, Measured, Message, Noted, Ready, Stop
+from suite.scheduling.recording import record
 from suite.scheduling.sharing import SharedQueue
+from suite.scheduling.slots import THREAD_VARIABLES
 from suite.scheduling.worker import work
 
 if TYPE_CHECKING:
@@ -154,7 +156,7 @@ class _Scheduler:
 
     def __enter__(self) -> _Scheduler:
         self.logs = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="kfsvd-bench-")))
-        self._resources.enter_context(_signals(self._on_signal))
+        self._resources.enter_context(on_signals(self._on_signal))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -215,7 +217,7 @@ class _Scheduler:
     def _spawn(self, slot: Slot) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        log = self.logs / f"{slot.name.replace(':', '-')}-{time.monotonic_ns()}.log"
+        log = self.logs / f"{slot.name.replace(':', '-').replace('/', '-')}-{time.monotonic_ns()}.log"
         process = context.Process(target=work, args=(theirs, slot, str(log)), daemon=True, name=f"kfsvd {slot.name}")
         with _thread_environment(slot.threads):
             process.start()
@@ -238,17 +240,9 @@ class _Scheduler:
                 worker.ready = True
                 self._dispatch(worker)
             case Loaded():
-                self.store.describe(
-                    message.run,
-                    problem=message.problem,
-                    pixels=message.pixels,
-                    floor=message.floor,
-                    test_floor=message.test_floor,
-                    parameters=message.parameters,
-                    reference_seconds=message.reference_seconds,
-                )
+                record(self.store, message)
             case Measured():
-                self.store.append(message.run, message.records)
+                record(self.store, message)
                 if worker.cell is not None:
                     self.view.measured(worker.cell, worker.slot, message.records)
             case Noted():
@@ -364,9 +358,8 @@ def _signal_group(pid: int | None, number: signal.Signals) -> None:
 @contextmanager
 def _thread_environment(threads: int) -> Iterator[None]:
     """Thread counts that libraries read when they are first loaded, for a process started inside."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, str(threads)))
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     try:
         yield
     finally:
@@ -378,7 +371,7 @@ def _thread_environment(threads: int) -> Iterator[None]:
 
 
 @contextmanager
-def _signals(handler: object) -> Iterator[None]:
+def on_signals(handler: object) -> Iterator[None]:
     """Call `handler()` on SIGINT and SIGTERM inside."""
     previous = {}
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Thread counts that libraries read when they are first loaded."""
+
+
 @dataclass(frozen=True)
 class Slot:
     """One cell at a time runs here."""

@@ -14,10 +14,12 @@ from suite.errors import SuiteError
 from suite.scheduling.messages import Finished, Job, Loaded, Measured, Noted, Ready
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
     from multiprocessing.connection import Connection
 
     import torch
 
+    from suite.scheduling.messages import Message
     from suite.scheduling.slots import Slot
 
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
@@ -51,7 +53,7 @@ def work(connection: Connection, slot: Slot, log: str) -> None:
         torch.set_num_threads(slot.threads)
         connection.send(Ready())
         while isinstance(job := connection.recv(), Job):
-            connection.send(_train(connection, torch.device(slot.device), job))
+            _train(connection, torch.device(slot.device), job)
     except _GONE:
         return  # nobody is left to tell
 
@@ -64,7 +66,20 @@ def _lead_a_group() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _train(connection: Connection, device: torch.device, job: Job) -> Finished:
+def _train(connection: Connection, device: torch.device, job: Job) -> None:
+    for message in measuring(job, device, connection.poll):
+        connection.send(message)
+
+
+def measuring(job: Job, device: torch.device, should_stop: Callable[[], bool]) -> Iterator[Message]:
+    """Train a cell: what every executor passes on to its store, `Finished` at the end, whatever happens.
+
+    Args:
+        job: the cell, and the number that the messages bear.
+        device: where it is trained.
+        should_stop: asked between records; once it says so, the cell ends as interrupted.
+
+    """
     import torch
 
     from suite.scheduling.memory import peak_bytes, reset_peak
@@ -72,9 +87,7 @@ def _train(connection: Connection, device: torch.device, job: Job) -> Finished:
     reset_peak(device)
     error = None
     try:
-        status: str = _run(connection, device, job)
-    except _GONE:
-        raise
+        status: str = yield from _run(job, device, should_stop)
     except _InterruptedError:
         status = "interrupted"
     except SuiteError as problem:
@@ -83,10 +96,10 @@ def _train(connection: Connection, device: torch.device, job: Job) -> Finished:
         status, error = "oom", traceback.format_exc()
     except Exception:
         status, error = "error", traceback.format_exc()
-    return Finished(job.run, status, error, peak_bytes(device))
+    yield Finished(job.run, status, error, peak_bytes(device))
 
 
-def _run(connection: Connection, device: torch.device, job: Job) -> str:
+def _run(job: Job, device: torch.device, should_stop: Callable[[], bool]) -> Generator[Message, None, str]:
     from suite.scheduling.reference import reference_seconds
     from suite.training import Training
 
@@ -95,22 +108,20 @@ def _run(connection: Connection, device: torch.device, job: Job) -> str:
         warnings.simplefilter("always", UserWarning)
         training = Training(job.cell, problem, device)
     for text in dict.fromkeys(str(warning.message) for warning in caught):
-        connection.send(Noted(job.run, text))
+        yield Noted(job.run, text)
     parameters = sum(p.numel() for p in training.network.parameters())
     floor, test_floor = problem.floors(job.cell.measure.evaluation_examples)
-    connection.send(
-        Loaded(
-            job.run,
-            problem=problem.name,
-            pixels=problem.pixels,
-            floor=floor,
-            test_floor=test_floor,
-            parameters=parameters,
-            reference_seconds=reference_seconds(device),
-        )
+    yield Loaded(
+        job.run,
+        problem=problem.name,
+        pixels=problem.pixels,
+        floor=floor,
+        test_floor=test_floor,
+        parameters=parameters,
+        reference_seconds=reference_seconds(device),
     )
     for records in training:
-        connection.send(Measured(job.run, records))
-        if connection.poll():
+        yield Measured(job.run, records)
+        if should_stop():
             raise _InterruptedError
     return training.outcome

@@ -76,9 +76,32 @@ def open_store(url: str, *, create: bool = True) -> Iterator[Store]:
 
 
 @contextmanager
-def _connected(url: str) -> Iterator[Connection]:
+def open_migrated(url: str, name: str) -> Iterator[Store]:
+    """A copy of a store, brought up to date in place and without a word.
+
+    Args:
+        url: of the copy.
+        name: what errors call it.
+
+    Raises:
+        StoreError: it is no store, is empty, or is of a newer version of this program.
+
+    """
+    with _connected(url, name) as connection:
+        found = _revision(connection, name)
+        connection.rollback()
+        if found is None:
+            raise StoreError(f"{name} holds no results")
+        if found != REVISION:
+            with _exclusive(connection):
+                _migrate(connection, name)
+        yield Store(connection)
+
+
+@contextmanager
+def _connected(url: str, name: str | None = None) -> Iterator[Connection]:
     engine = _engine(url)
-    with translated(url):
+    with translated(name or url):
         try:
             with engine.connect() as connection:
                 yield connection

@@ -281,12 +281,23 @@ class Store:
         query = sa.select(EnvironmentRow).where(EnvironmentRow.id.in_(numbers)).order_by(EnvironmentRow.id)
         return list(self.session.scalars(query))
 
+    def transaction(self, work: Callable[[], _T]) -> _T:
+        """Do some work on the session and commit it, as patiently as all else is written."""
+
+        def committed() -> _T:
+            result = work()
+            self.session.commit()
+            return result
+
+        return self._patiently(committed)
+
     def _latest(
         self, keys: Sequence[str], condition: sa.ColumnElement[bool], fingerprint: str | None
     ) -> dict[str, RunRow]:
         found: dict[str, RunRow] = {}
         for some in _batched(keys, 500):
-            query = sa.select(RunRow).where(RunRow.cell_key.in_(some), condition).order_by(RunRow.id)
+            query = sa.select(RunRow).where(RunRow.cell_key.in_(some), condition)
+            query = query.order_by(RunRow.started_at, RunRow.id)  # merged runs have numbers in the order of merging
             if fingerprint is not None:
                 query = query.where(RunRow.fingerprint == fingerprint)
             found.update((row.cell_key, row) for row in self.session.scalars(query))

@@ -22,6 +22,7 @@ VERBS = [
     "export",
     "status",
     "gate",
+    "merge",
     "optimizers",
     "environment",
     "datasets list",

@@ -210,7 +210,7 @@ def test_installed_entry_points_need_no_leave(folder: Path) -> None:
     assert [option["option"] for option in listed["signs"]] == ["batch_size", "lr", "decay"]
     assert "signs" in bench(folder, "optimizers", "signs").stdout
     assert "stripes" in [row["name"] for row in json.loads(bench(folder, "datasets", "list", "--json").stdout)]
-    hint = bench(folder, "optimizers", "sings")
+    hint = bench(folder, "optimizers", "signss")
     assert "did you mean 'signs'" in hint.stderr
 
 

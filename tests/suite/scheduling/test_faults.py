@@ -156,6 +156,12 @@ def test_exclusive_timing_runs_one_cell_at_a_time(tmp_path: Path) -> None:
     assert all(earlier[1] <= later[0] for earlier, later in itertools.pairwise(found))
 
 
+def test_cells_that_share_a_device_are_run_side_by_side(tmp_path: Path) -> None:
+    code, output = run(tmp_path, TWO + "scheduling: {slots_per_device: 2}\n", devices="sim:1")
+    assert code == 0, output
+    assert set(rows(tmp_path, "SELECT device, contended FROM runs")) == {("sim:0/0", 1), ("sim:0/1", 1)}
+
+
 def test_ctrl_c_twice_stops_at_once_and_keeps_what_was_stored(tmp_path: Path) -> None:
     deaf = BEFORE_TRAINING.format("import time; time.sleep(1000)")
     process = start(tmp_path, LONG, deaf)

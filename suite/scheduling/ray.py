@@ -1,0 +1,317 @@
+"""The Ray executor: a task a cell, whose records come back to this process as they are measured.
+
+A task is a generator. Ray itself would run one that is lost again under the same name, and pass on its records from the
+place where the first had come to; but a second attempt measures other seconds, and hands its records over at other
+iterations. So Ray retries none: a cell that is lost with its node or worker is run again from here, as another run.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import Counter, deque
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from suite.errors import SuiteError
+from suite.scheduling.local import FLUSH_SECONDS, GRACE_SECONDS, Summary, on_signals
+from suite.scheduling.messages import Finished, Job, Loaded, Measured, Noted
+from suite.scheduling.recording import record
+from suite.scheduling.remote import Order, Placed, settle
+from suite.scheduling.slots import Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from suite.matrix import Cell
+    from suite.scheduling.local import Site, View
+    from suite.scheduling.messages import Message
+
+LOOK_SECONDS = 5.0
+"""How often the machines of the cluster are counted, and what other commands run is looked at."""
+
+_KNOCK_SECONDS = 10.0
+_FETCH_SECONDS = 60.0  # for a record that is ready; it takes longer where its node is gone
+
+
+def measure(order: Order) -> Iterator[Placed | Message]:
+    """A task: where it is, then what every worker says; its run has no number here."""
+    from suite.environment import current_environment
+    from suite.scheduling.worker import measuring
+
+    try:
+        device = settle(order)
+    except SuiteError as error:
+        yield Finished(0, "error", str(error), None)
+        return
+    yield Placed(current_environment(), str(device))
+    yield from measuring(Job(0, order.cell, order.folders), device, lambda: False)
+
+
+def run_cells(cells: Sequence[Cell], site: Site, view: View, *, address: str | None) -> Summary:
+    """Have every cell measured by a task of its own, and store what they measure.
+
+    Where the cluster has GPUs a cell takes 1/slots_per_device of one, else the cores of scheduling.ray.cpus. Ctrl-C
+    cancels the tasks; what they have sent is kept.
+
+    Args:
+        cells: what is to be measured, in the order of their start.
+        site: the store, the folders of data and what a task asks for.
+        view: what watches.
+        address: of the cluster; one on this machine is started if not given.
+
+    Raises:
+        SuiteError: Ray is not installed, or there is no cluster at the address.
+
+    """
+    ray = _ray()
+    driver = _Driver(ray, cells, site, view)
+    with _connected(ray, address), on_signals(driver.stop):
+        return driver.run()
+
+
+@dataclass
+class _Task:
+    cell: Cell
+    stream: Any  # Ray's generator of references to messages
+    slot: Slot
+    run: int | None = None  # once it has begun
+    begun: float = 0.0
+    heard: float = 0.0
+
+    def overdue(self, wall: float | None, silent: float) -> str | None:
+        """Why it is to be ended; None where it is not."""
+        now = time.monotonic()
+        if self.run is None:
+            return None
+        if wall is not None and now - self.begun > wall:
+            return f"the cell took more than the {wall:g} seconds of scheduling.wall_seconds"
+        if now - self.heard > silent:
+            return f"the cell sent nothing for the {silent:g} seconds of scheduling.silent_seconds"
+        return None
+
+
+class _Driver:
+    def __init__(self, ray: Any, cells: Sequence[Cell], site: Site, view: View) -> None:
+        self.ray, self.site, self.view = ray, site, view
+        self.store, self.rules = site.store, site.rules
+        self.waiting = deque(cells)
+        self.elsewhere: list[Cell] = []  # that other commands run
+        self.tasks: list[_Task] = []
+        self.lost: Counter[str] = Counter()  # how often each cell was
+        self.summary = Summary()
+        self.signals = 0
+        self.room = self.looked = 0.0
+        self.accelerated = False
+
+    def stop(self) -> None:
+        """Ctrl-C."""
+        self.signals += 1
+
+    def run(self) -> Summary:
+        flushed, stopping, deadline = time.monotonic(), False, float("inf")
+        while self.tasks or ((self.waiting or self.elsewhere) and not self.signals):
+            self._look()
+            self._submit()
+            self._receive()
+            if time.monotonic() - flushed > FLUSH_SECONDS:
+                for run in self.store.flush():
+                    self._drop([task for task in self.tasks if task.run == run], "interrupted", None)
+                flushed = time.monotonic()
+            for task in list(self.tasks):
+                if why := task.overdue(self.rules.wall_seconds, self.rules.silent_seconds):
+                    self._drop([task], "timeout", why)
+            if self.signals and not stopping:
+                stopping, deadline = True, time.monotonic() + GRACE_SECONDS
+                self.summary.interrupted = True
+                self.view.stopping()
+                for task in self.tasks:
+                    self.ray.cancel(task.stream)
+            if self.signals > 1 or time.monotonic() > deadline:
+                self._drop(list(self.tasks), "interrupted", None)
+            self.view.refresh()
+        self.store.flush()
+        return self.summary
+
+    def _look(self) -> None:
+        """Count the machines, which come and go, and ask again for what other commands had."""
+        if self.looked and time.monotonic() - self.looked < LOOK_SECONDS:
+            return
+        self.looked = time.monotonic()
+        resources = self.ray.cluster_resources()
+        self.accelerated = self.accelerated or resources.get("GPU", 0) > 0
+        at_once = resources.get("GPU", 0) * self.rules.slots_per_device
+        if not self.accelerated:
+            at_once = resources.get("CPU", 0) // self.rules.ray.cpus
+        self.room = 1 if self.rules.timing == "exclusive" else 2 * at_once + 1  # some wait at the cluster's door
+        if self.elsewhere:
+            self.store.sweep()
+            self.waiting.extend(self.elsewhere)
+            self.elsewhere.clear()
+
+    def _submit(self) -> None:
+        fraction = 1 / self.rules.slots_per_device if self.accelerated else 0
+        cores = 0 if self.accelerated else self.rules.ray.cpus
+        task = self.ray.remote(measure).options(
+            num_cpus=cores, num_gpus=fraction, max_retries=0, num_returns="streaming", name="kfsvd-bench"
+        )
+        while self.waiting and not self.signals and len(self.tasks) < self.room:
+            cell = self.waiting.popleft()
+            order = Order(
+                cell,
+                self.site.folders,
+                self.site.provenance.fingerprint,
+                threads=self.rules.ray.cpus,
+                accelerated=self.accelerated,
+                contended=self.rules.timing != "exclusive",
+            )
+            taken = {task.slot.name for task in self.tasks}
+            name = next(name for n in range(len(self.tasks) + 1) if (name := f"ray:{n}") not in taken)
+            self.tasks.append(_Task(cell, task.remote(order), Slot(name, "", (), order.threads)))
+
+    def _receive(self) -> None:
+        if not self.tasks:
+            time.sleep(0.1)
+            return
+        by_stream = {task.stream: task for task in self.tasks}
+        ready, _ = self.ray.wait(list(by_stream), num_returns=len(by_stream), timeout=0.1, fetch_local=False)
+        for stream in ready:
+            self._next(by_stream[stream])
+
+    def _next(self, task: _Task) -> None:
+        """The next message of a task, or what became of it."""
+        errors = self.ray.exceptions
+        try:
+            message = self.ray.get(next(task.stream), timeout=_FETCH_SECONDS)
+        except StopIteration:
+            self._forget(task, "error", "the task ended without a word")
+        except errors.TaskCancelledError:
+            self._forget(task, "interrupted", None)
+        except errors.OutOfMemoryError as error:
+            self._forget(task, "oom", str(error))
+        except errors.RayError as error:
+            if self.signals:  # whatever became of it, it was told to end
+                self._drop([task], "interrupted", None)
+            elif isinstance(error, errors.RayTaskError):
+                self._forget(task, "error", str(error))
+            else:
+                self._lose(task, error)
+        else:
+            task.heard = time.monotonic()
+            self._take(task, message)
+
+    def _take(self, task: _Task, message: Placed | Message) -> None:
+        if isinstance(message, Placed):
+            self._begin(task, self.store.environment(message.environment), message.device)
+            return
+        if task.run is None:  # it failed before it was placed
+            self._begin(task, self.site.provenance.environment, "none")
+        if task.run is None:
+            return
+        match message:
+            case Finished(_, status, error, memory):
+                self._forget(task, status, error, memory)
+            case Noted():
+                self.view.noted(task.cell, message.text)
+            case Loaded():
+                record(self.store, replace(message, run=task.run))
+            case Measured():
+                record(self.store, replace(message, run=task.run))
+                self.view.measured(task.cell, task.slot, message.records)
+
+    def _begin(self, task: _Task, environment: int, device: str) -> None:
+        """Take the cell; a task is let go whose cell another command runs or has ended."""
+        provenance = self.site.provenance
+        claim = self.store.claim(
+            task.cell,
+            experiment=provenance.experiment,
+            environment=environment,
+            fingerprint=provenance.fingerprint,
+            since=provenance.since,
+            device=device,
+            contended=self.rules.timing != "exclusive",
+        )
+        task.run, task.begun = claim.run, time.monotonic()
+        if claim.run is not None:
+            self.view.started(task.cell, task.slot)
+            return
+        self.ray.cancel(task.stream, force=True)
+        self.tasks.remove(task)
+        if claim.status == "running":
+            self.elsewhere.append(task.cell)
+        else:
+            self.summary.elsewhere[claim.status] += 1
+
+    def _lose(self, task: _Task, error: Exception) -> None:
+        """Run a cell again that went down with its node or worker, unless it has done so too often."""
+        self.lost[task.cell.key] += 1
+        times, most = self.lost[task.cell.key], self.rules.ray.max_retries
+        again = times <= most
+        what = f"run again, {times} of {most} times" if again else f"given up after {times} attempts"
+        text = f"the cell was lost with its node or worker, and is {what} ({type(error).__name__})\n{error}"
+        self.ray.cancel(task.stream, force=True)  # it may be alive where only its record was lost
+        self._forget(task, "error", text, counts=not again)
+        if again:
+            self.waiting.appendleft(task.cell)
+
+    def _drop(self, tasks: list[_Task], status: str, error: str | None) -> None:
+        """End tasks by force."""
+        for task in tasks:
+            self.ray.cancel(task.stream, force=True)
+            self._forget(task, status, error)
+
+    def _forget(
+        self, task: _Task, status: str, error: str | None, memory: int | None = None, *, counts: bool = True
+    ) -> None:
+        """A task is over: record its run, if it had begun or should have."""
+        if task.run is None and status != "interrupted" and counts:
+            self._begin(task, self.site.provenance.environment, "none")
+        if task in self.tasks:
+            self.tasks.remove(task)
+        if task.run is None:
+            return
+        if not self.store.finish(task.run, status, error=error, peak_memory=memory):
+            status, error = "interrupted", "taken over by another command: this one was silent for too long"
+        if counts:
+            self.summary.count(status)
+        self.view.finished(task.cell, task.slot, status, error)
+
+
+@contextmanager
+def _connected(ray: Any, address: str | None) -> Iterator[None]:
+    _check(address)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a benchmark tells nobody of itself
+    try:
+        ray.init(
+            address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=None if address else False
+        )
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        text = " ".join(str(error).split())[:300]
+        raise SuiteError(f"--executor ray: no cluster at {address or 'this machine'}: {text}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check(address: str | None) -> None:
+    """Knock at the address: Ray itself would try for minutes."""
+    if address in (None, "auto"):
+        return
+    host, colon, port = str(address).rpartition(":")
+    if not colon or not port.isdecimal() or "://" in host:  # ray://: its client passes on no stream of records
+        raise SuiteError(f"--address {address}: choose auto, on a node of the cluster, or HOST:PORT of its head")
+    try:
+        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise SuiteError(f"--executor ray: no cluster at {address}: {error}") from None
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise SuiteError("--executor ray needs Ray: pip install 'kfsvd-bench[ray]'") from None
+    return ray
