@@ -115,7 +115,8 @@ def main() -> None:
         entry = {**asdict(done), "right": done.right, "sources": sources(), "load": load, "at": when}
         with arguments.journal.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
-        print(f"{when} {name}: {'right' if done.right else 'WRONG'} {done.worse} in {done.seconds:.0f} s", flush=True)
+        said = ", ".join(f"{channel} {count}" for channel, count in entry["worse"].items())
+        print(f"{name}: {'right' if done.right else 'WRONG'} ({said}) in {done.seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
