@@ -84,7 +84,8 @@ def page(trials: list[dict[str, Any]]) -> str:
 Measured by `python -m tests.benchmarks.gate_trials` with [specs/ci.yaml](../specs/ci.yaml) on {here.cpu}, {here.cores}
 cores, one thread, torch {here.torch}. Each gate holds the present sources, as they are or with a regression made on
 purpose, against the same sources in processes of their own. Wanted: of 100 gates on the same sources at most 2 alarms
-of the clock and none of the deterministic channel, and every regression caught 20 times of 20.
+of the clock and none of the deterministic channel, and every regression caught 20 times of 20. The second column says
+how many of them have been run; the same command runs the rest.
 
 {table(trials)}
 
