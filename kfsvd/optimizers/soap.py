@@ -21,7 +21,7 @@ class SOAP(MatrixOptimizer):
     """ΔW = Q_L [(Q_LᵀMQ_R) ⊘ (√V + ε)] Q_Rᵀ: M the mean gradient, V that of (Q_LᵀGQ_R)∘², Q of Shampoo's L and R.
 
     The bases are eigenvectors at first, and then turned by one power step and QR every `refresh_every` steps. The first
-    gradient only makes the bases; nothing is moved by it, as published. Biases are updated by AdamW.
+    gradient only makes the bases; nothing is moved by it, as published (Vyas et al. 2024). Biases are updated by AdamW.
 
     Args:
         model: as in `MatrixOptimizer`.

@@ -41,11 +41,12 @@ class _Block(kfac.KFAC):
 class TwoLevelKFAC(NaturalGradient):
     """Δ = y + R₀ᵀ(R₀(F + λI)R₀ᵀ)⁻¹R₀ r, y = KFAC's step, r = ∇h − (F + λI)y, F with its off-diagonal blocks.
 
-    F is that of the last curvature batch, over all layers. Of the coarse space every layer has `coarse_vectors`:
+    A coarse correction across layers (Koroko et al. 2023). F is that of the last curvature batch. Of the coarse space
+    every layer has `coarse_vectors`:
 
     `nicolaides`  ones, on all of the layer's weights
     `residual`    the layer's part of r
-    `spectral`    eigenvectors of the layer's A⊗G, those of the largest eigenvalues: where F has its mass
+    `spectral`    eigenvectors of the layer's A⊗G of the largest eigenvalues: where F has its mass
     `krylov`      the layer's parts of y, My, M²y, …, M = F̃⁻¹(F + λI), F̃ KFAC's damped matrix
 
     The KL clip is of Δᵀ(F + λI)Δ, which is no longer ∇hᵀΔ. Its authors conclude that it hardly improves on KFAC.

@@ -27,9 +27,10 @@ def summary(name: str) -> str:
 
 def description(name: str) -> str:
     """What a method is, with its formula and where that is from: the docstring of the library's class, if it is one."""
-    from kfsvd.optimizers import OPTIMIZERS
+    from kfsvd.optimizers import MATRIX_OPTIMIZERS, OPTIMIZERS
 
-    return "\n\n".join(_paragraphs(OPTIMIZERS.get(name, method_named(name))))
+    library: dict[str, type] = {**OPTIMIZERS, **MATRIX_OPTIMIZERS}
+    return "\n\n".join(_paragraphs(library.get(name, method_named(name))))
 
 
 def options(name: str) -> list[Option]:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class SINGD(Method):
     """Inverse-free natural gradient with structured factors (Lin et al. 2023, 2024), by the package `singd`.
 
-    It trains linear layers and convolutions alone, and keeps the empirical Fisher matrix of the training batches.
+    F̂⁻¹ = KKᵀ⊗CCᵀ with K and C themselves learned. It trains linear layers and convolutions alone, and keeps the
+    empirical Fisher matrix of the training batches.
     """
 
     essential: ClassVar[tuple[str, ...]] = ("lr", "damping", "lr_cov")

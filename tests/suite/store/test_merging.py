@@ -116,7 +116,8 @@ def test_a_report_of_the_parts_is_that_of_the_whole(parts: Path) -> None:
             folder = parts / f"report-{name}"
             options = {"command": "run", "formats": ["md"], "fingerprint": matrix.fingerprint}
             write_report(store, matrix.spec, matrix.stage(store), folder, **options)
-        texts.append((parts / f"report-{name}" / "README.md").read_text())
+        text = (parts / f"report-{name}" / "README.md").read_text()
+        texts.append(text.partition("Every run")[0])  # what follows has the numbers that runs have in each store
     assert texts[0] == texts[1]
     assert "kpsvd" in texts[0]
 
