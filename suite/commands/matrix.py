@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from suite.fingerprint import library_fingerprint
@@ -49,13 +50,18 @@ class Matrix:
         )
         return Stage(stage.studies, trials, finals, waiting)
 
+    @cached_property
+    def _finals(self) -> list[Cell]:
+        """Made once: ten thousand cells and their keys take a moment."""
+        return cells(self.spec)
+
     def _whole(self, store: Store | None) -> Stage:
         if self.spec.tuning is None:
-            return Stage((), [], cells(self.spec), [])
+            return Stage((), [], self._finals, [])
         from suite.tuning.outcomes import outcomes_in
         from suite.tuning.studies import tune
 
-        tuned = tune(self.spec, self.spec.tuning, cells(self.spec), outcomes_in(store, self.fingerprint))
+        tuned = tune(self.spec, self.spec.tuning, self._finals, outcomes_in(store, self.fingerprint))
         return Stage(tuned.studies, tuned.trials, tuned.finals, tuned.waiting)
 
 

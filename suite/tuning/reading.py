@@ -114,7 +114,7 @@ def _sizes(tuning: TuningOutline, spaces: Mapping[str, Space]) -> Iterator[Fault
 def _too_many(tuning: TuningOutline, spaces: Mapping[str, Space]) -> Iterator[Fault]:
     """A study whose trials would not end, said before they are made."""
     for label, space in spaces.items():
-        trials = grid_size(space) if tuning.search == "grid" else tuning.trials or 0
+        trials = tuning.size(space)
         if trials * len(tuning.seeds) > MOST_TRIALS:
             text = f"{trials} settings × {len(tuning.seeds)} seeds are too many trials: at most {MOST_TRIALS}"
             yield Fault(("tuning", "spaces", label), text)

@@ -59,7 +59,7 @@ def extension(space: Space, scored: Sequence[Scored]) -> list[tuple[str, Setting
     A step goes to the nearest number that was tried with other settings, or beyond all of them. Where nothing is
     missing, the best setting is bracketed.
     """
-    best = _best(scored)
+    best = best_setting(scored)
     if best is None:
         return []
     return [
@@ -76,7 +76,7 @@ def edges(search: Search, space: Space, scored: Sequence[Scored]) -> dict[str, s
 
     Of a grid, of what was tried with all else alike; other searches seldom try two settings that differ in one option.
     """
-    best = _best(scored)
+    best = best_setting(scored)
     if best is None:
         return {}
     found = {}
@@ -95,7 +95,7 @@ def edges(search: Search, space: Space, scored: Sequence[Scored]) -> dict[str, s
     return found
 
 
-def _best(scored: Sequence[Scored]) -> Setting | None:
+def best_setting(scored: Sequence[Scored]) -> Setting | None:
     """The setting of the least score, the first of equals; None where all diverged."""
     setting, score = min(scored, key=lambda pair: pair[1], default=({}, math.inf))
     return setting if math.isfinite(score) else None

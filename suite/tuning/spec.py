@@ -86,6 +86,10 @@ class TuningOutline(Model):
             raise ValueError("targets are for the rules seconds_to_target and iterations_to_target")
         return self
 
+    def size(self, space: Space) -> int:
+        """How many settings of a space are tried, before a grid is extended."""
+        return grid_size(space) if self.search == "grid" else self.trials or 0
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -96,10 +100,7 @@ class Tuning:
 
     def trials(self, optimizer: str) -> int:
         """How many settings of an optimizer are tried, before a grid is extended."""
-        if self.outline.search == "grid":
-            return grid_size(self.spaces[optimizer])
-        assert self.outline.trials is not None
-        return self.outline.trials
+        return self.outline.size(self.spaces[optimizer])
 
 
 def grid_size(space: Space) -> int:

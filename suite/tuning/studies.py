@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from suite.matrix import Cell
-from suite.tuning.search import MOST_EXTENSIONS, Setting, edges, extension, next_settings
+from suite.tuning.search import MOST_EXTENSIONS, Setting, best_setting, edges, extension, next_settings
 from suite.tuning.trials import Outcome, Trial, trial, trial_cells
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _study(spec: Spec, tuning: Tuning, final: Cell, outcomes: Outcomes) -> Study
         trials += tried(settings)
     bounds: set[str] = set()
     while rules.extend and trials and len(scored()) == len(trials):
-        best = min(scored(), key=lambda pair: pair[1])[0]
+        best = best_setting(scored()) or {}
         further = [
             (option, _within_bounds(spec, final, option, best, setting))
             for option, setting in extension(space, scored())
