@@ -9,13 +9,11 @@ captured: no second pass over the batch, no likelihood, no sampled labels.
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch.optim import Optimizer
 
 from kfsvd.capture import original
 from kfsvd.finite import all_finite
@@ -25,15 +23,14 @@ from kfsvd.layers import (
     has_trained_bias,
     supported_layers,
     trained_parameters,
-    why_unsupported,
 )
 from kfsvd.likelihoods import likelihood_named
-from kfsvd.optimizers.checks import no_phase, refuse_parallel, user_level
+from kfsvd.optimizers.base import LayerOptimizer
+from kfsvd.optimizers.checks import refuse_parallel
 from kfsvd.optimizers.fallback import adam_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
     from torch import Tensor, nn
 
@@ -43,7 +40,7 @@ _LOOK_EVERY = 10
 """Steps between looks at whether gradients were finite, where a look waits for the device."""
 
 
-class MatrixOptimizer(Optimizer):
+class MatrixOptimizer(LayerOptimizer):
     """An optimizer that treats a layer's gradient as a matrix; drop-in for a torch training loop.
 
     Parameters outside supported layers are updated by AdamW (`fallback_lr`), as a second parameter group; a warning
@@ -85,17 +82,16 @@ class MatrixOptimizer(Optimizer):
         self._modules = self._matrices(original(model))
         if not self._modules:
             raise ValueError("the model has no Linear or Conv2d layer that is supported: nothing to precondition")
-        self.model = model
         self._biased = {name for name, module in self._modules.items() if self.with_bias and has_trained_bias(module)}
-        self._synchronous = next(model.parameters()).device.type == "cpu"  # a look at a number waits for nothing there
-        self._finite: Tensor | None = None  # whether the gradients were that nobody has looked at yet
-        self._iteration = 0
-        self.phase: Callable[[str], AbstractContextManager[object]] = no_phase
-        """Entered with "curvature" or "inversion" around that part of a step; for clocks."""
-        self._complete = False
-        groups, self.fallback_parameters = self._groups(lr, fallback_lr)
-        super().__init__(groups, {"weight_decay": weight_decay, **options})
-        self._complete = True
+        super().__init__(
+            model,
+            [p for name, module in self._modules.items() for p in self._parts(name, module)],
+            {id(p) for module in supported_layers(original(model)).values() for p in module.parameters()},
+            f"updated by AdamW with lr={fallback_lr}, not as matrices",
+            lr=lr,
+            fallback_lr=fallback_lr,
+            defaults={"weight_decay": weight_decay, **options},
+        )
 
     def layers(self) -> dict[str, SupportedModule]:
         """The layers that are treated as matrices, by their names in the model."""
@@ -148,17 +144,6 @@ class MatrixOptimizer(Optimizer):
         self._iteration += 1
         return loss
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Refused after construction: what is a matrix follows from the model.
-
-        Raises:
-            ValueError: always, once the optimizer is made.
-
-        """
-        if self._complete:
-            raise ValueError("parameters cannot be added to this optimizer: make a new one of the model")
-        super().add_param_group(param_group)
-
     def state_dict(self) -> dict[str, Any]:
         """Torch's own, with the kind of the optimizer and the number of its steps."""
         return {**super().state_dict(), "kind": type(self).__name__, "iteration": self._iteration}
@@ -184,39 +169,6 @@ class MatrixOptimizer(Optimizer):
                 for name, value in saved.items()
             }
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but hooks on the optimizer itself, a clock's `phase`, and a scheduler's wrapper around `step`."""
-        return {
-            k: v for k, v in self.__dict__.items() if not k.startswith("_optimizer_") and k not in ("phase", "step")
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self.__dict__.setdefault("phase", no_phase)
-
-    def _groups(self, lr: float, fallback_lr: float) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-        """The parameter groups, and the names of what AdamW updates."""
-        matrices = [p for name, module in self._modules.items() for p in self._parts(name, module)]
-        known, model = {id(p) for p in matrices}, original(self.model)
-        others = {n: p for n, p in model.named_parameters() if p.requires_grad and id(p) not in known}
-        groups: list[dict[str, Any]] = [{"params": matrices, "lr": lr}]
-        if others:
-            modules = dict(model.named_modules())
-            declared = {id(p) for module in supported_layers(model).values() for p in module.parameters()}
-            reasons: dict[str, list[str]] = {}
-            for n, p in others.items():
-                if id(p) not in declared:
-                    reason = why_unsupported(modules[n.rpartition(".")[0]], model)
-                    reasons.setdefault(reason or "not a weight or bias of its layer", []).append(n)
-            if reasons:
-                listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
-                warnings.warn(
-                    f"{type(self).__name__}: updated by AdamW with lr={fallback_lr}, not as matrices: {listed}",
-                    stacklevel=user_level(),
-                )
-            groups.append({"params": list(others.values()), "lr": fallback_lr})
-        return groups, tuple(others)
-
     def _parts(self, name: str, module: SupportedModule) -> list[Tensor]:
         return trained_parameters(module) if name in self._biased else [module.weight]
 
@@ -235,24 +187,13 @@ class MatrixOptimizer(Optimizer):
         return as_matrix(module, [torch.zeros_like(p) if p.grad is None else p.grad for p in parts])
 
     def _look_at_gradients(self, gradients: list[Tensor]) -> Tensor | None:
-        """Raise if one has no finite norm: its NaN would stay in the weights and the state.
-
-        A look waits for the device. Where it is put off, the answer is given as a scalar that nobody has waited for.
-        """
+        """Raise if one has no finite norm; see `_look`."""
         others = [p.grad for group in self.param_groups[1:] for p in group["params"] if p.grad is not None]
         looked_at = [*gradients, *others]
         norms = torch._foreach_norm(looked_at) if looked_at else ()
         finite = all_finite(norm.square() for norm in norms)  # so that the entries of G Gᵀ are
-        so_far = finite if self._finite is None else finite & self._finite
-        if not (self._synchronous or self._iteration % _LOOK_EVERY == 0):
-            self._finite = so_far
-            return finite
-        self._finite = None
-        if not so_far:
-            raise FloatingPointError(
-                "a gradient is not finite, or its square is not: no step is made, and the weights are as they were"
-            )
-        return None
+        now = self._synchronous or self._iteration % _LOOK_EVERY == 0
+        return self._look(finite, now=now, complaint="a gradient is not finite, or its square is not")
 
     def _move(self, steps: dict[str, Tensor]) -> None:
         """θ ← (1 − η w) θ − η v."""

@@ -21,23 +21,22 @@ true Fisher matrix, unless another `fisher` is asked for), and averaged with its
 
 from __future__ import annotations
 
-import warnings
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 
 from kfsvd.approximations import Approximation, approximation
 from kfsvd.averaging import Averaging, RunningCurvature
 from kfsvd.capture import FisherType, capture, original
 from kfsvd.finite import all_finite
 from kfsvd.kronecker import KroneckerSum
-from kfsvd.layers import has_trained_bias, supported_layers, why_unsupported
+from kfsvd.layers import has_trained_bias, supported_layers
 from kfsvd.likelihoods import likelihood_named
+from kfsvd.optimizers.base import LayerOptimizer
 from kfsvd.optimizers.checkpoint import plain, restored
-from kfsvd.optimizers.checks import no_phase, refuse_parallel, user_level
+from kfsvd.optimizers.checks import refuse_parallel
 from kfsvd.optimizers.fallback import adam_step
 from kfsvd.optimizers.intervals import Interval
 from kfsvd.optimizers.layer import PreconditionedLayer, by_name
@@ -48,7 +47,6 @@ from kfsvd.optimizers.scaling import AdamMoments, clipped, grafted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from torch import Tensor
 
@@ -60,7 +58,7 @@ if TYPE_CHECKING:
     from kfsvd.samples import LayerSamples
 
 
-class NaturalGradient(Optimizer):
+class NaturalGradient(LayerOptimizer):
     """Natural gradient with an approximation of the Fisher matrix; drop-in for a torch training loop.
 
     `Linear` and `Conv2d` layers are preconditioned. Every other trainable parameter is updated by Adam
@@ -169,7 +167,7 @@ class NaturalGradient(Optimizer):
             name: PreconditionedLayer(module, RunningCurvature(self.approximation, averaging, decay))
             for name, module in layers.items()
         }
-        self.model, self.likelihood = model, likelihood
+        self.likelihood = likelihood
         self.damping_rule: DampingRule = damping_rule or self.approximation.damping_rules[0]
         self.damping_pi, self.damping_floor, self.guard = damping_pi, damping_floor, guard
         self.step_rule, self.kl_clip = step_rule, kl_clip
@@ -178,20 +176,21 @@ class NaturalGradient(Optimizer):
         self.inverse_every = Interval.of(refresh_every if inverse_every is None else inverse_every)
         self.averaging, self.decay = averaging, decay
         self.curvature_batch, self.fisher, self.fisher_samples = curvature_batch, fisher, fisher_samples
-        self.phase: Callable[[str], AbstractContextManager[object]] = no_phase
-        """Entered with "curvature", "inversion" or "update" around that part of a step; for clocks."""
-        self._synchronous = next(model.parameters()).device.type == "cpu"  # a look at a number waits for nothing there
-        self._finite: Tensor | None = None  # whether the gradients were that nobody has looked at yet
-        self._iteration = 0
         self._inverse_damping = damping  # λ that the inverses were last prepared with
         self._cpu_generator = torch.Generator().manual_seed(seed)
         self._device_generator = torch.Generator(next(model.parameters()).device).manual_seed(seed + 1)
         if lr is None:
             lr = {"quadratic_model": 1.0, "adam_norm": 1e-3, "sgd_norm": 1e-3}.get(step_rule, 0.3)
-        self._complete = False
-        groups, self.fallback_parameters = self._groups(lr, fallback_lr)
-        super().__init__(groups, {"momentum": momentum, "weight_decay": weight_decay, "damping": damping})
-        self._complete = True
+        own = [p for layer in self._layers.values() for p in layer.parameters]
+        super().__init__(
+            model,
+            own,
+            (),
+            f"updated by Adam with lr={fallback_lr}, not by natural gradient",
+            lr=lr,
+            fallback_lr=fallback_lr,
+            defaults={"momentum": momentum, "weight_decay": weight_decay, "damping": damping},
+        )
         needs_labels = fisher == "empirical" or step_rule == "quadratic_model"
         self._observer = Observer(model, likelihood_named(likelihood) if needs_labels else None)
 
@@ -268,17 +267,6 @@ class NaturalGradient(Optimizer):
         self._iteration += 1
         return loss
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Refused after construction: what is preconditioned follows from the model.
-
-        Raises:
-            ValueError: always, once the optimizer is made.
-
-        """
-        if self._complete:
-            raise ValueError("parameters cannot be added to a natural-gradient optimizer: make a new one of the model")
-        super().add_param_group(param_group)
-
     def state_dict(self) -> dict[str, Any]:
         """Torch's own, and under "natural_gradient" all curvature, momenta, counters and generators.
 
@@ -326,37 +314,6 @@ class NaturalGradient(Optimizer):
             layer.running.load(state["running"])
             layer.inverse, layer.inverted = state["inverse"], state["inverted"]
             layer.momentum, layer.moments = state["momentum"], state["moments"]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but hooks on the optimizer itself, a clock's `phase`, and a scheduler's wrapper around `step`."""
-        return {
-            k: v for k, v in self.__dict__.items() if not k.startswith("_optimizer_") and k not in ("phase", "step")
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self.__dict__.setdefault("phase", no_phase)
-
-    def _groups(self, lr: float, fallback_lr: float) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-        """The parameter groups, and the names of what the fallback updates."""
-        preconditioned = [p for layer in self._layers.values() for p in layer.parameters]
-        known = {id(p) for p in preconditioned}
-        model = original(self.model)
-        others = {n: p for n, p in model.named_parameters() if p.requires_grad and id(p) not in known}
-        groups: list[dict[str, Any]] = [{"params": preconditioned, "lr": lr}]
-        if others:
-            modules = dict(model.named_modules())
-            reasons: dict[str, list[str]] = {}
-            for n in others:
-                reason = why_unsupported(modules[n.rpartition(".")[0]], model)
-                reasons.setdefault(reason or "not a weight or bias of its layer", []).append(n)
-            listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
-            warnings.warn(
-                f"{type(self).__name__}: updated by Adam with lr={fallback_lr}, not by natural gradient: {listed}",
-                stacklevel=user_level(),
-            )
-            groups.append({"params": list(others.values()), "lr": fallback_lr})
-        return groups, tuple(others)
 
     def _check_biases(self) -> None:
         for name, layer in self._layers.items():
@@ -433,19 +390,9 @@ class NaturalGradient(Optimizer):
         ]
 
     def _look_at_gradients(self, *, now: bool) -> Tensor | None:
-        """Raise if one is not finite: its NaN would stay in the weights and the momentum.
-
-        A look waits for the device. Where it is put off, the answer is given as a scalar that nobody has waited for.
-        """
+        """Raise if one is not finite; see `_look`."""
         finite = all_finite(p.grad for g in self.param_groups for p in g["params"] if p.grad is not None)
-        so_far = finite if self._finite is None else finite & self._finite
-        if not now:
-            self._finite = so_far
-            return finite
-        self._finite = None
-        if not so_far:
-            raise FloatingPointError("a gradient is not finite: no step is made, and the weights are as they were")
-        return None
+        return self._look(finite, now=now, complaint="a gradient is not finite")
 
     def _update(self, finite: Tensor | None = None) -> None:
         """A step; where `finite` is given and false, on gradients of zero."""
