@@ -19,6 +19,7 @@ NAMES = [
     "ci",
     "autoencoders",
     "autoencoders-cpu",
+    "autoencoders-as-published",
     "defaults",
     "fisher",
     "seconds",
