@@ -21,6 +21,7 @@ NAMES = [
     "autoencoders-cpu",
     "autoencoders-as-published",
     "defaults",
+    "family",
     "fisher",
     "seconds",
     "seconds-grid",
