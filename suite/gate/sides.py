@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import SuiteError
+from suite.gate.environments import python_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,11 +38,13 @@ class Sources:
     Args:
         root: the folder of its `suite` and `kfsvd`.
         inject: the name of a regression to make on purpose, or None.
+        python: what they run with.
 
     """
 
     root: Path = HERE
     inject: str | None = None
+    python: Path = Path(sys.executable)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Side:
 
     def __init__(self, sources: Sources, setting: Setting) -> None:
         program = Path(__file__).with_name("worker.py")
-        command = [sys.executable, "-P", str(program), str(setting.spec.resolve()), str(setting.threads)]
+        command = [str(sources.python), "-P", str(program), str(setting.spec.resolve()), str(setting.threads)]
         if setting.data_dir is not None:
             command += ["--data-dir", str(setting.data_dir.resolve())]
         if sources.inject is not None:
@@ -147,8 +150,10 @@ class Side:
 def revision(name: str, root: Path = HERE) -> Iterator[Sources]:
     """The sources of another revision, checked out beside the present ones for the time of a `with` block.
 
+    They run with the packages that they ask for: in an environment of their own, unless those are the present ones.
+
     Raises:
-        SuiteError: there is no repository, or it has no such revision.
+        SuiteError: there is no repository, it has no such revision, or its environment cannot be built.
 
     """
     with tempfile.TemporaryDirectory(prefix="kfsvd-gate-") as scratch:
@@ -162,7 +167,7 @@ def revision(name: str, root: Path = HERE) -> Iterator[Sources]:
             why = error.stderr.strip() or "no such revision here; a shallow clone may lack it: git fetch --unshallow"
             raise SuiteError(f"--against {name}: {why}") from None
         try:
-            yield Sources(folder)
+            yield Sources(folder, python=python_of(folder, root))
         finally:
             _git(root, "worktree", "remove", "--force", str(folder))
 
