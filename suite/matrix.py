@@ -90,7 +90,7 @@ def cells(spec: Spec) -> list[Cell]:
             seed=seed,
             method=spec.method(optimizer, dataset),
             problem=problem,
-            budget=spec.budget,
+            budget=spec.budget_of(dataset),
             measure=spec.measure,
         )
         for dataset, problem in spec.datasets.items()

@@ -186,6 +186,7 @@ class Outline(Model):
     overrides: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     seeds: list[Seed] = Field(min_length=1)
     budget: Budget
+    budgets: dict[str, Budget] = Field(default_factory=dict)
     targets: dict[str, _Targets] = Field(default_factory=dict)
     measure: Measure = Measure()
     tuning: TuningOutline | None = None

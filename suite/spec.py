@@ -53,6 +53,7 @@ class Spec:
     overrides: dict[str, dict[str, Method]]  # data set → optimizer → the method that it is there
     seeds: tuple[int, ...]
     budget: Budget
+    budgets: dict[str, Budget]  # data set → the one that it has in the place of `budget`
     measure: Measure
     targets: dict[str, tuple[Target, ...]]  # data set → evaluation training losses to reach, nats per example
     tuning: Tuning | None
@@ -74,6 +75,10 @@ class Spec:
     def method(self, optimizer: str, dataset: str) -> Method:
         """The method of a cell: the optimizer's own, or what `overrides` makes of it on that data set."""
         return self.overrides.get(dataset, {}).get(optimizer, self.optimizers[optimizer])
+
+    def budget_of(self, dataset: str) -> Budget:
+        """How long a cell of that data set may train."""
+        return self.budgets.get(dataset, self.budget)
 
     def tuned(self, optimizer: str, dataset: str, setting: Mapping[str, Any]) -> Method:
         """The same with some options at other values.
@@ -131,6 +136,7 @@ class _Reading:
             overrides=overrides,
             seeds=tuple(outline.seeds),
             budget=outline.budget,
+            budgets=outline.budgets,
             measure=outline.measure,
             targets={label: tuple(values) for label, values in outline.targets.items()},
             tuning=tuning,
@@ -231,10 +237,10 @@ class _Reading:
         self._faults += faults
         for label in outline.tuning.spaces:
             self._warn_unless(label in entries, ("tuning", "spaces", label), "optimizer", label, entries)
-        for label in outline.tuning.targets:
-            self._warn_unless(
-                label in outline.datasets, ("tuning", "targets", label), "data set", label, outline.datasets
-            )
+        for part in ("targets", "budgets"):
+            for label in getattr(outline.tuning, part):
+                path = ("tuning", part, label)
+                self._warn_unless(label in outline.datasets, path, "data set", label, outline.datasets)
         if outline.tuning.rule != "final_loss":
             for label in outline.datasets:
                 if label not in outline.tuning.targets:
@@ -332,8 +338,10 @@ class _Reading:
         return text is None
 
     def _names_exist(self, outline: Outline, optimizers: Mapping[str, Method]) -> None:
-        """Warn of names in targets and exclude that nothing bears: entries may have been removed."""
+        """Warn of names in budgets, targets and exclude that nothing bears: entries may have been removed."""
         datasets = outline.datasets
+        for label in outline.budgets:
+            self._warn_unless(label in datasets, ("budgets", label), "data set", label, datasets)
         bases = dict.fromkeys([*map(base_label, optimizers), *optimizers])
         references = dict.fromkeys([*bases, *(method.method for method in optimizers.values())])
         for label, targets in outline.targets.items():

@@ -193,7 +193,7 @@ def plan_of(path: Path, measuring: Measuring, output: Output) -> tuple[Spec, Pla
     spec = matrix.spec
     if spec.tuning is not None:
         raise SuiteError(f"{path}: tuning: a gate measures settings that are chosen; write them into `optimizers`")
-    if spec.budget.iterations is None and spec.budget.epochs is None:
+    if any(budget.iterations is None and budget.epochs is None for budget in map(spec.budget_of, spec.datasets)):
         raise SuiteError(
             f"{path}: budget: a gate needs iterations or epochs; seconds end a cell at another step each time"
         )

@@ -130,13 +130,14 @@ def _protocol(tuning: Tuning, studies: Sequence[Study]) -> str:
     counts = sorted({study.expected for study in studies})
     seeds = f"seed{'s' if len(rules.seeds) > 1 else ''} {', '.join(map(str, rules.seeds))}"
     targets = " and ".join(f"{value:g} on {name}" for name, value in rules.targets.items())
+    budgets = "".join(f" (on {dataset}: {bounds(budget)})" for dataset, budget in rules.budgets.items())
     extended = (
         " Then a grid goes on, one option at a time, until the best setting is better than the next lower and the next "
         f"higher value of each of its numbers, or {MOST_EXTENSIONS} settings were added."
     )
     return (
         f"By {_SEARCHES[rules.search]}: {' or '.join(map(str, counts))} trials of every optimizer on every data set, "
-        f"each of {bounds(rules.budget)} on {seeds}, which no final run uses. Chosen is the setting with "
+        f"each of {bounds(rules.budget)}{budgets} on {seeds}, which no final run uses. Chosen is the setting with "
         f"{_RULES[rules.rule].format(targets)}, mean over those seeds; a setting that diverged is never chosen."
         + (extended if rules.extend else "")
     )

@@ -65,6 +65,7 @@ class TuningOutline(Model):
     trials: int | None = Field(default=None, ge=1, description="of each optimizer on each data set")
     seeds: list[Seed] = Field(min_length=1, description="of the trials alone")
     budget: Budget
+    budgets: dict[str, Budget] = Field(default_factory=dict, description="data set: a budget in the place of `budget`")
     rule: Rule = Field(default="final_loss", description="what the best trial is the least in, mean over seeds")
     targets: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict, description="data set: training loss to be reached, for the rules that need one"
@@ -85,6 +86,10 @@ class TuningOutline(Model):
         if self.rule == "final_loss" and self.targets:
             raise ValueError("targets are for the rules seconds_to_target and iterations_to_target")
         return self
+
+    def budget_of(self, dataset: str) -> Budget:
+        """How long a trial on that data set may train."""
+        return self.budgets.get(dataset, self.budget)
 
     def size(self, space: Space) -> int:
         """How many settings of a space are tried, before a grid is extended."""

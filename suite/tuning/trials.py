@@ -56,8 +56,9 @@ def trial_cells(spec: Spec, rules: TuningOutline, final: Cell, setting: Mapping[
     method = spec.tuned(final.optimizer, final.dataset, setting)
     measure = final.measure.model_copy(update={"fisher_every": None, "fisher_approximations": ()})
     label = f"{final.optimizer}{suffix(setting)}"
+    budget = rules.budget_of(final.dataset)
     return tuple(
-        replace(final, optimizer=label, seed=seed, method=method, budget=rules.budget, measure=measure)
+        replace(final, optimizer=label, seed=seed, method=method, budget=budget, measure=measure)
         for seed in rules.seeds
     )
 

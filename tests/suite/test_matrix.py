@@ -281,3 +281,11 @@ def test_a_valid_selection_that_nothing_matches_is_empty() -> None:
 
 def test_a_spec_of_which_everything_is_excluded_has_no_cells() -> None:
     assert matrix(SMALL + "exclude: [{optimizer: sgd}, {optimizer: kpsvd}]\n") == []
+
+
+def test_a_data_set_may_have_a_budget_of_its_own() -> None:
+    before, after = matrix(TWO), matrix(TWO + "budgets: {faces: {epochs: 3}}\n")
+    assert {cell.dataset: cell.budget.epochs for cell in after} == {"digits": None, "faces": 3}
+    assert {a.dataset for a, b in zip(before, after, strict=True) if a.key != b.key} == {"faces"}
+    (warning,) = loaded(TWO + "budgets: {face: {epochs: 3}}\n").warnings
+    assert "budgets.face: no data set is called 'face'; did you mean 'faces'?" in warning

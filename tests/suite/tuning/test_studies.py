@@ -55,6 +55,16 @@ def test_a_trial_is_a_cell_like_the_final_one_but_for_seed_budget_and_fisher_err
     assert option(trial, "lr") == 0.001
 
 
+def test_trials_on_a_data_set_may_have_a_budget_of_their_own(tmp_path: Path) -> None:
+    text = TUNED.replace(
+        "  budget: {iterations: 20}\n", "  budget: {iterations: 20}\n  budgets: {digits: {epochs: 2}}\n"
+    )
+    found = tuned(spec_of(tmp_path, text), bowl)
+    trials = [cell for s in found.studies for trial in s.trials for cell in trial.cells]
+    assert {cell.budget.epochs for cell in trials} == {2}
+    assert {cell.budget.iterations for cell in found.finals} == {60}
+
+
 def test_the_winner_has_the_least_mean_over_seeds_and_goes_into_the_final_cells(tmp_path: Path) -> None:
     found = tuned(spec_of(tmp_path), lambda cell: bowl(cell) + (cell.seed == 8) * 100 * (option(cell, "lr") == 0.01))
     winner = study(found, "adam").winner
