@@ -14,6 +14,8 @@ from tests.suite.specs import loaded
 
 FOLDER = Path(__file__).parents[2] / "specs"
 NAMES = [
+    "ablations",
+    "initialisation",
     "quickstart",
     "quickstart-grid",
     "ci",
@@ -143,7 +145,7 @@ def test_every_key_of_a_shipped_spec_is_explained_where_it_first_stands(name: st
     seen = set()
     for path, position in document.positions.items():
         key = path[-1] if path else 0
-        chosen = path[:1] in (("optimizers",), ("datasets",), ("targets",)) and len(path) == 2
+        chosen = path[:1] in (("optimizers",), ("datasets",), ("budgets",), ("targets",)) and len(path) == 2
         if not isinstance(key, str) or key in seen or chosen or path[:1] == ("overrides",) != path:
             continue  # a list's item, said already, or a name that the file chooses
         seen.add(key)
