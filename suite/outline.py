@@ -139,6 +139,30 @@ class Exclusion(Model):
         )
 
 
+class PublishedOutline(Model):
+    """Published training curves, which a report draws beside those that are measured."""
+
+    file: str = Field(description="curves that come with the suite, by name; or a path beside the spec, .yaml")
+    band: float = Field(default=0.05, gt=0, description="a relative difference within which a loss is as published")
+    optimizers: dict[str, str] = Field(default_factory=dict, description="optimizer: whose curve, where names differ")
+    datasets: dict[str, str] = Field(default_factory=dict, description="data set: the same")
+
+
+class AblationOutline(Model):
+    """Optimizers that differ in one thing, for a section of the report."""
+
+    name: str = Field(min_length=1, description="what they differ in; the section's heading")
+    question: str = Field(default="", description="what is to be found out")
+    optimizers: list[str] = Field(min_length=1, description="labels; one of a grid stands for all of the grid")
+    baseline: str | None = Field(default=None, description="which the others are held against; the first by default")
+
+    @model_validator(mode="after")
+    def _baseline_is_among_them(self) -> AblationOutline:
+        if self.baseline is not None and not any(same_label(name, self.baseline) for name in self.optimizers):
+            raise ValueError(f"the baseline {shown(self.baseline)} is not among the optimizers; add it to them")
+        return self
+
+
 def _known_version(version: int) -> int:
     if version != VERSION:
         raise ValueError(f"this program reads version {VERSION} of specs, not {version}")
@@ -192,4 +216,6 @@ class Outline(Model):
     tuning: TuningOutline | None = None
     scheduling: Scheduling = Scheduling()
     exclude: list[Exclusion] = Field(default_factory=list)
+    published: PublishedOutline | None = None
+    ablations: list[AblationOutline] = Field(default_factory=list)
     defaults: Defaults = Defaults()

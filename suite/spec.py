@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from suite import plugins, yaml
+from suite.ablations import Ablation, ablation
 from suite.bounds import Budget, Scheduling
 from suite.entries import Entry
 from suite.faults import Fault, KeyPath, SpecError, faults_of, shown
@@ -24,6 +25,7 @@ from suite.problems import DATASETS, NETWORKS, ProblemSpec
 from suite.problems.data import dataset as dataset_named
 from suite.problems.networks import network_kind
 from suite.problems.spec import problem_with
+from suite.published import Published, published
 from suite.tuning.reading import faults_of_values, first_values, spaces_of
 from suite.tuning.spec import Tuning
 
@@ -59,6 +61,8 @@ class Spec:
     tuning: Tuning | None
     scheduling: Scheduling
     exclude: tuple[Exclusion, ...]
+    published: Published | None  # what a report says alone, as of ablations: no cell depends on it
+    ablations: tuple[Ablation, ...]
     warnings: list[str]
     document: yaml.Document
 
@@ -125,6 +129,7 @@ class _Reading:
         if self._few_enough(entries):
             optimizers = {name: method for entry in entries.values() for name, method in self._methods(entry)}
             overrides = self._overrides(entries)
+        beside = self._published(outline, optimizers, datasets)
         if self._faults or outline is None:
             raise SpecError(self._lines(self._faults))
         self._names_exist(outline, optimizers)
@@ -142,6 +147,8 @@ class _Reading:
             tuning=tuning,
             scheduling=outline.scheduling,
             exclude=tuple(outline.exclude),
+            published=beside,
+            ablations=self._ablations(outline, optimizers),
             warnings=self._lines(self._warnings),
             document=self._document,
         )
@@ -359,6 +366,33 @@ class _Reading:
                 ("seed", "seed", entry.seed, outline.seeds),
             ):
                 self._warn_unless(name is None or name in names, (*path, key), what, name, map(str, names))
+
+    def _published(
+        self, outline: Outline | None, optimizers: Iterable[str], datasets: Iterable[str]
+    ) -> Published | None:
+        """The published curves, where the spec names some; faults of their file are noted."""
+        if outline is None or outline.published is None:
+            return None
+        given = outline.published
+        found, faults = published(given, self._document.path.parent, optimizers, datasets)
+        self._faults += faults
+        bases = dict.fromkeys([*map(base_label, optimizers), *optimizers])
+        for key, what, names in (("optimizers", "optimizer", bases), ("datasets", "data set", outline.datasets)):
+            for name in getattr(given, key):
+                self._warn_unless(name in names, ("published", key, name), what, name, names)
+        return found
+
+    def _ablations(self, outline: Outline, optimizers: Iterable[str]) -> tuple[Ablation, ...]:
+        """Those that two optimizers are left of; others that are named are warnings, as they may have been removed."""
+        bases = dict.fromkeys([*map(base_label, optimizers), *optimizers])
+        for index, given in enumerate(outline.ablations):
+            path = ("ablations", index)
+            for place, name in enumerate(given.optimizers):
+                self._warn_unless(name in bases, (*path, "optimizers", place), "optimizer", name, bases)
+            known = given.baseline is None or given.baseline in bases
+            self._warn_unless(known, (*path, "baseline"), "optimizer", given.baseline, bases)
+        found = (ablation(given, optimizers) for given in outline.ablations)
+        return tuple(each for each in found if each is not None)
 
     def _warn_unless(self, known: bool, path: KeyPath, what: str, name: object, names: Iterable[str]) -> None:
         if not known:
