@@ -124,19 +124,23 @@ def _writing(folder: Path) -> Iterator[None]:
 
 def _figures(found: Findings, folder: Path) -> dict[tuple[str, str], Path]:
     """The pictures of a page, drawn into `folder`: (data set, name) → file."""
+    from suite.report.drawn import draw_charts
     from suite.report.figures import draw_board, draw_tuning, draw_whole
+    from suite.report.further import further_charts
 
     files = {(board.dataset, name): file for board in found.boards for name, file in draw_board(board, folder).items()}
     files |= {(dataset, "tuning"): file for dataset, file in draw_tuning(found, folder).items()}
+    files |= draw_charts(further_charts(found), folder)
     return files | {("", name): file for name, file in draw_whole(found, folder).items()}
 
 
 def _html(found: Findings, blocks: Sequence[Block], drawn: Mapping[tuple[str, str], Path]) -> str:
     """The page in one file: pictures that are no chart are drawn, if they are not `drawn` yet, and embedded."""
     from suite.report.charts import charts
+    from suite.report.further import further_charts
     from suite.report.html import render
 
-    interactive = charts(found)
+    interactive = {**charts(found), **further_charts(found)}
     wanted = {(picture.dataset, picture.name) for picture in pictures(blocks)} - interactive.keys()
     with tempfile.TemporaryDirectory() as scratch:
         files = drawn if drawn or not wanted else _figures(found, Path(scratch))

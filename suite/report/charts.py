@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import cycle
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from suite.analysis.curves import Band, band, thinned
+from suite.report.chart import Bar, BarChart, Chart, Choice, LineChart, Style, Trace
 from suite.report.comparison import comparisons
 from suite.report.numbers import duration, in_order, number
 from suite.report.palette import (
@@ -45,77 +46,11 @@ MOST_POINTS = 200
 MOST_POINTS_OF_FAINT = 50
 """Places of a line that stands in the background."""
 
-_CLOCKS = {"iteration": "iteration", "training seconds": "seconds", "CPU seconds": "cpu_seconds"}
+AXES = {"iteration": "iteration", "training seconds": "seconds", "CPU seconds": "cpu_seconds"}
 _LOSSES = {"training": "train_loss", "test": "test_loss"}
 _WHERE = {"in batch": "in_batch", "held out": "held_out"}
 _SIDES = {"of inputs": "inputs", "of outputs": "outputs"}
 _MEAN = "mean over layers"
-
-
-class Choice(NamedTuple):
-    """What the reader chooses among, the first at first."""
-
-    name: str
-    options: Sequence[str]
-
-
-class Style(NamedTuple):
-    """A name that can be switched off, with its colour and its stroke as matplotlib takes it."""
-
-    name: str
-    colour: str
-    stroke: Any = "-"
-
-
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """What is drawn of a line under one choice of everything.
-
-    `kind` is "line"; "optimum", the best possible beside it; "faint", in the background; or "diverged", which ends in
-    a cross at `end`, however the axes are scaled.
-    """
-
-    kind: str
-    label: str  # what it is of: an optimizer, or one of its runs
-    line: int  # the place in the chart's lines
-    at: tuple[int, ...]  # the option of each of the chart's choices
-    points: Band
-    end: tuple[float, float | None] | None = None  # of a diverged run; without a finite loss there, at the top
-
-
-@dataclass(frozen=True, eq=False)
-class LineChart:
-    """Lines against one axis, or against one of several that the first choice, "against", names."""
-
-    caption: str
-    y: str
-    choices: Sequence[Choice]
-    lines: Sequence[Style]
-    traces: Sequence[Trace]
-    log: bool = False  # at first
-    x: str = "iteration"  # where nothing is chosen
-    smooth: bool = False  # whether smoothing is offered
-
-
-class Bar(NamedTuple):
-    """The parts of a bar, and what stands beside it."""
-
-    style: Style
-    values: Sequence[float]
-    note: str
-
-
-@dataclass(frozen=True, eq=False)
-class BarChart:
-    """Stacked bars."""
-
-    caption: str
-    unit: str
-    parts: Sequence[Style]
-    bars: Sequence[Bar]
-
-
-Chart = LineChart | BarChart
 
 
 def charts(findings: Findings) -> dict[tuple[str, str], Chart]:
@@ -140,7 +75,7 @@ def _charts(board: Board) -> Iterator[tuple[str, Chart]]:
 
 
 @dataclass
-class _Pen:
+class Pen:
     """Traces that are being drawn, and by how much the longest was thinned."""
 
     traces: list[Trace] = field(default_factory=list)
@@ -160,7 +95,18 @@ class _Pen:
         if found is None and end is None:
             return
         none = np.empty(0)
-        points = Band(none, none, none, none, 0) if found is None else found
+        self.add(kind, label, line, at, Band(none, none, none, none, 0) if found is None else found, end)
+
+    def add(
+        self,
+        kind: str,
+        label: str,
+        line: int,
+        at: tuple[int, ...],
+        points: Band,
+        end: tuple[float, float | None] | None = None,
+    ) -> None:
+        """A trace of points as they are, but for their number."""
         self.longest = max(self.longest, len(points.x))
         most = MOST_POINTS_OF_FAINT if kind == "faint" else MOST_POINTS
         self.traces.append(Trace(kind, label, line, at, thinned(points, most), end))
@@ -180,20 +126,20 @@ def _loss(board: Board) -> LineChart:
     """Training or test loss, above the floor where there is one, against iterations or clocks."""
     above = board.floor is not None and board.test_floor is not None
     floors = {"train_loss": board.floor, "test_loss": board.test_floor}
-    named, pen = lines(board.shown), _Pen()
+    named, pen = lines(board.shown), Pen()
     place = {standing.optimizer: i for i, standing in enumerate(board.shown)}
     of_method = {standing.method: place[standing.optimizer] for standing in reversed(board.shown)}
-    for (i, clock), (j, loss) in ((a, b) for a in enumerate(_CLOCKS.values()) for b in enumerate(_LOSSES.values())):
+    for (i, clock), (j, loss) in ((a, b) for a in enumerate(AXES.values()) for b in enumerate(_LOSSES.values())):
         floor = (floors[loss] or 0.0) if above else 0.0
         for standing in board.standings:
-            done = [_evaluated(r, clock, loss, floor) for r in standing.results if r.run.status == "done"]
+            done = [evaluated(r, clock, loss, floor) for r in standing.results if r.run.status == "done"]
             line = place.get(standing.optimizer, of_method.get(standing.method, 0))
             kind = "line" if standing.optimizer in place else "faint"
             pen.draw(kind, standing.optimizer, line, (i, j), done)
             for result in standing.results:
                 if result.run.status == "diverged":
                     label = f"{standing.optimizer} seed {result.cell.seed}"
-                    pen.draw("diverged", label, line, (i, j), *_diverged(result, clock, floor, batches=j == 0))
+                    pen.draw("diverged", label, line, (i, j), *diverged_course(result, clock, floor, batches=j == 0))
     crosses = any(standing.diverged for standing in board.standings)
     faint = len(board.shown) < sum(bool(standing.results) for standing in board.standings)
     caption = (
@@ -211,7 +157,7 @@ def _loss(board: Board) -> LineChart:
     return LineChart(
         caption=caption,
         y=f"loss{' above the floor' if above else ''}, nats per example",
-        choices=[Choice("against", list(_CLOCKS)), Choice("loss", list(_LOSSES))],
+        choices=[Choice("against", list(AXES)), Choice("loss", list(_LOSSES))],
         lines=[Style(_label(s), named[s.optimizer].color, named[s.optimizer].linestyle) for s in board.shown],
         traces=pen.traces,
         log=True,
@@ -219,11 +165,12 @@ def _loss(board: Board) -> LineChart:
     )
 
 
-def _evaluated(result: Result, clock: str, loss: str, floor: float) -> Curve:
+def evaluated(result: Result, clock: str, loss: str, floor: float) -> Curve:
+    """The evaluated losses of a run above `floor`, by iteration or clock."""
     return getattr(result.evaluations, clock), getattr(result.evaluations, loss) - floor
 
 
-def _diverged(
+def diverged_course(
     result: Result, clock: str, floor: float, *, batches: bool
 ) -> tuple[list[Curve], tuple[float, float | None]]:
     """The batch losses of a run up to its end, and where that is; the end alone where other losses are shown."""
@@ -273,7 +220,7 @@ def _fisher(board: Board) -> LineChart:
     measured = {optimizer: results for optimizer, results in measured.items() if results}
     rows = [row for results in measured.values() for result in results for row in result.own_errors]
     layers = in_order({row.layer for row in rows})
-    named, pen = lines(board.shown), _Pen()
+    named, pen = lines(board.shown), Pen()
     whats = _WHERE | ({"efficiency": "efficiency"} if any(math.isfinite(row.efficiency) for row in rows) else {})
     for line, (optimizer, results) in enumerate(measured.items()):
         for i, layer in enumerate([None, *layers]):
@@ -312,7 +259,7 @@ def _approximations(comparison: Comparison) -> LineChart:
     ]
     optima = dict(zip(comparison.ranks, OPTIMUM_LINES, strict=False))
     styles += [Style(f"best rank {rank}", OPTIMUM_COLOUR, stroke) for rank, stroke in optima.items()]
-    pen = _Pen()
+    pen = Pen()
     for i, layer in enumerate(comparison.layers):
         for j, what in enumerate(_WHERE.values()):
             curves = [comparison.curve(layer, name, what) for name in comparison.approximations]
@@ -332,7 +279,7 @@ def _approximations(comparison: Comparison) -> LineChart:
 
 def _ranks(found: Ranks, board: Board) -> LineChart:
     """Directions that each layer's inverse keeps over training."""
-    named, pen = lines(board.shown), _Pen()
+    named, pen = lines(board.shown), Pen()
     for line, optimizer in enumerate(found.runs):
         for i, layer in enumerate(found.layers):
             for j, side in enumerate(_SIDES.values()):
@@ -365,17 +312,3 @@ def _profile(profile: ProfileChart, findings: Findings) -> LineChart:
         traces=traces,
         x="factor of the fastest",
     )
-
-
-def in_words(chart: Chart) -> str:
-    """What is seen at first, for those who do not see it: where each line begins and ends, or how long a bar is."""
-    if isinstance(chart, BarChart):
-        return "; ".join(f"{bar.style.name} {bar.note}" for bar in chart.bars) + "."
-    first = tuple(0 for _ in chart.choices)
-    drawn = [t for t in chart.traces if t.kind in ("line", "optimum") and t.at == first]
-    said = [f"{t.label} from {number(_edge(t, 0))} to {number(_edge(t, -1))}" for t in drawn if len(t.points.x)]
-    return f"{chart.y}: " + ("; ".join(said) if said else "nothing to draw") + "."
-
-
-def _edge(trace: Trace, place: int) -> float:
-    return float(trace.points.median[place]) if len(trace.points.median) else math.nan

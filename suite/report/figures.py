@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 _DOTS = (0, (1, 2))
-_STYLE: Any = {
+STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -55,7 +55,7 @@ def draw_board(board: Board, folder: Path) -> dict[str, Path]:
     if any(result.own_errors for standing in board.shown for result in standing.results):
         drawings["fisher"] = _fisher
     files = {}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         for name, draw in drawings.items():
             files[name] = folder / f"{file_name(board.dataset)}-{name}.png"
             draw(board).savefig(files[name], metadata={"Software": None})
@@ -73,7 +73,7 @@ def draw_tuning(findings: Findings, folder: Path) -> dict[str, Path]:
     """The tuning landscape of every data set with trials: data set → file."""
     floors = {board.dataset: board.floor for board in findings.boards}
     files = {}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         for dataset in dict.fromkeys(study.dataset for study in findings.studies):
             studies = [
                 s for s in findings.studies if s.dataset == dataset and any(t.score is not None for t in s.trials)
@@ -90,7 +90,7 @@ def draw_whole(findings: Findings, folder: Path) -> dict[str, Path]:
     if findings.profile is None:
         return {}
     file = folder / "profile.png"
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         _profile(findings.profile, findings).savefig(file, metadata={"Software": None})
     return {"profile": file}
 

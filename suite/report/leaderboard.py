@@ -12,6 +12,7 @@ import numpy as np
 from suite.analysis.intervals import UNKNOWN, Interval, t_interval
 from suite.analysis.summary import Spread, spread
 from suite.records import PHASES
+from suite.report.beside import besides
 from suite.report.statistics import profile_chart, tied_ranks
 from suite.report.targets import Resolved, TargetTime, resolve, target_times
 from suite.store import queries
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from suite.matrix import Cell
     from suite.records import FisherError, InverseRank
+    from suite.report.beside import Beside
     from suite.report.statistics import ProfileChart
     from suite.spec import Spec
     from suite.stage import Stage
@@ -152,6 +154,7 @@ class Findings:
     contended: int
     reference: Spread  # seconds of the reference workload, over runs
     ended: str | None  # date of the last run
+    besides: dict[str, list[Beside]]  # data set → what was published beside what is measured
 
     @cached_property
     def profile(self) -> ProfileChart | None:
@@ -179,13 +182,14 @@ def findings(store: Store, spec: Spec, stage: Stage, fingerprint: str | None) ->
     ]
     runs = [result.run for result in results]
     ends = sorted(run.ended_at for run in runs if run.ended_at is not None)
+    boards = [
+        board
+        for dataset in dict.fromkeys(cell.dataset for cell in cells)
+        if (board := _board(spec, dataset, cells, results)) is not None
+    ]
     return Findings(
         spec=spec,
-        boards=[
-            board
-            for dataset in dict.fromkeys(cell.dataset for cell in cells)
-            if (board := _board(spec, dataset, cells, results)) is not None
-        ],
+        boards=boards,
         gaps=[
             *(_gap(cell, latest.get(cell.key)) for cell in cells if cell.key not in measured),
             *(Gap(cell, "waits for its tuning", None) for cell in stage.waiting),
@@ -199,6 +203,7 @@ def findings(store: Store, spec: Spec, stage: Stage, fingerprint: str | None) ->
         contended=sum(run.contended for run in runs),
         reference=spread([run.reference_seconds for run in runs if run.reference_seconds is not None]),
         ended=ends[-1].strftime("%Y-%m-%d") if ends else None,
+        besides={} if spec.published is None else {b.dataset: besides(store, b, spec.published) for b in boards},
     )
 
 

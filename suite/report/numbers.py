@@ -6,10 +6,11 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from suite.analysis.intervals import Estimate, Interval
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from suite.analysis.intervals import Estimate, Interval
     from suite.analysis.summary import Spread
 
 ABSENT = "—"
@@ -57,6 +58,25 @@ def with_interval(estimate: Estimate) -> str:
         return number(estimate.value)
     low, high = estimate.interval
     return f"{_rounded(estimate.value, _places((high - low) / 2))} {interval(estimate.interval)}"
+
+
+def hundredths(estimate: Estimate) -> str:
+    """A share, a rank or a correlation with its interval, to the second decimal."""
+    if not estimate.n:
+        return ABSENT
+    text = f"{estimate.value:.2f}"
+    low, high = estimate.interval
+    return f"{text} [{low:.2f}, {high:.2f}]" if estimate.interval.known else text
+
+
+def percent_with_interval(share: Estimate) -> str:
+    """A share and its interval in per cent, signed: "+1.2 % [−0.8, 3.1]"."""
+    if math.isnan(share.value):
+        return ABSENT
+    hundred = Estimate(100 * share.value, Interval(100 * share.interval.low, 100 * share.interval.high), share.n)
+    if not hundred.interval.known:
+        return f"{hundred.value:+.1f} %"
+    return f"{hundred.value:+.1f} % {interval(hundred.interval)}"
 
 
 def _rounded(value: float, places: int) -> str:

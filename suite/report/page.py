@@ -6,9 +6,12 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from suite.report import evidence, tables
+from suite.report.ablations import ablation_blocks
 from suite.report.comparison import comparisons
 from suite.report.document import Code, Folded, Heading, Paragraph, Picture, Table
 from suite.report.numbers import number
+from suite.report.predictors import prediction_blocks
+from suite.report.published import published_blocks
 from suite.report.ranks import ranks
 from suite.report.tables import TextTable
 from suite.report.tuning import tuning_blocks
@@ -40,7 +43,8 @@ def page(findings: Findings, command: str) -> list[Block]:
     ]
     for board in findings.boards:
         blocks += _board(findings, board)
-    blocks += [*evidence.whole(findings), *tuning_blocks(spec, findings.studies)]
+    blocks += [*evidence.whole(findings), *ablation_blocks(findings), *prediction_blocks(findings.boards)]
+    blocks += tuning_blocks(spec, findings.studies)
     return [*blocks, *_failures(findings), *_provenance(findings, command)]
 
 
@@ -64,6 +68,7 @@ def _board(findings: Findings, board: Board) -> list[Block]:
             "Lines are medians over seeds of the evaluated training loss, bands their range, as far as all seeds go"
             + ("; × is where a run diverged." if any(standing.diverged for standing in board.standings) else ".")
         ),
+        *published_blocks(board, findings.spec.published, findings.besides.get(board.dataset, [])),
         *evidence.times_to_targets(board),
         Paragraph(
             "Milliseconds of an iteration of the seed whose total is the median (of an even number, the mean of the "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 from suite.methods import METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from suite.report.leaderboard import Standing
 
@@ -45,6 +46,7 @@ _FURTHER_COLOURS = (
     "#9c8a7a",
     "#6d7f99",
 )
+_COLOURS_OF_NONE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8c6d31")  # where none is a method's
 _LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (1, 3)), (0, (6, 1, 1, 1, 1, 1)))
 
 OPTIMUM_COLOUR = "#444444"
@@ -74,14 +76,21 @@ def colour(method: str) -> str:
     return _FURTHER_COLOURS[place % len(_FURTHER_COLOURS)]
 
 
-def lines(standings: Iterable[Standing]) -> dict[str, Line]:
-    """A line for each optimizer: its method's colour, and a stroke for each optimizer of that method."""
+def lines(standings: Iterable[Standing], strokes: Sequence[Any] = _LINES) -> dict[str, Line]:
+    """A line for each optimizer: its method's colour, and one of `strokes` for each optimizer of that method."""
     found: dict[str, Line] = {}
     seen: dict[str, int] = {}
     for standing in sorted(standings, key=lambda s: s.optimizer):
         number = seen[standing.method] = seen.get(standing.method, -1) + 1
-        found[standing.optimizer] = Line(colour(standing.method), _LINES[number % len(_LINES)])
+        found[standing.optimizer] = Line(colour(standing.method), strokes[number % len(strokes)])
     return found
+
+
+def told_apart(methods: Mapping[str, str]) -> dict[str, str]:
+    """A colour of its own for each optimizer (label → method): its method's, unless two share one, else any."""
+    if len({*methods.values()}) == len(methods):
+        return {label: colour(method) for label, method in methods.items()}
+    return dict(zip(methods, cycle(["#000000", *_COLOURS_OF_NONE, *_FURTHER_COLOURS]), strict=False))
 
 
 def in_the_dark(shade: str) -> str:

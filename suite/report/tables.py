@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from suite.records import PHASES
 from suite.report.leaderboard import last_own_errors
-from suite.report.numbers import ABSENT, duration, in_order, interval, number, with_interval, with_sd
+from suite.report.numbers import ABSENT, duration, hundredths, in_order, interval, number, with_interval, with_sd
 from suite.report.targets import CLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from suite.analysis.intervals import Estimate
     from suite.analysis.speedup import Speedup
     from suite.records import FisherError
     from suite.report.comparison import Comparison
@@ -113,7 +112,7 @@ def targets(board: Board, place: int) -> TextTable:
 def differences(found: Sequence[Versus]) -> TextTable:
     """Differences of final training losses at equal seeds, and the probability to end lower."""
     rows = [
-        [row.optimizer, row.baseline, with_interval(row.difference), _hundredths(row.beats), str(row.beats.n)]
+        [row.optimizer, row.baseline, with_interval(row.difference), hundredths(row.beats), str(row.beats.n)]
         for row in found
     ]
     return TextTable(["optimizer", "against", "difference", "ends lower", "pairs"], rows)
@@ -139,8 +138,8 @@ def overall(found: Sequence[Overall]) -> TextTable:
     rows = [
         [
             row.optimizer,
-            _hundredths(row.rank),
-            *(_hundredths(row.beats[other]) if other in row.beats else ABSENT for other in baselines),
+            hundredths(row.rank),
+            *(hundredths(row.beats[other]) if other in row.beats else ABSENT for other in baselines),
         ]
         for row in found
     ]
@@ -301,14 +300,6 @@ def _reached(median: float | None, of: int, *, whole: bool = False) -> str:
     if median is None:
         return "missed"
     return f"{median:,.0f}" if whole else number(median)
-
-
-def _hundredths(estimate: Estimate) -> str:
-    if not estimate.n:
-        return ABSENT
-    text = f"{estimate.value:.2f}"
-    low, high = estimate.interval
-    return f"{text} [{low:.2f}, {high:.2f}]" if estimate.interval.known else text
 
 
 def _speedup(found: Speedup) -> str:

@@ -87,6 +87,20 @@ def course(store: Store, run: int, bins: int = 200) -> Course:
     )
 
 
+def epochs(store: Store, run: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The complete epochs 1, 2, … of a run, and the mean batch loss of the steps of each, nats per example."""
+    table = IterationRow.__table__
+    query = sa.select(table.c.epoch, table.c.loss).where(table.c.run_id == run).order_by(table.c.iteration)
+    epoch, loss = _columns(store.session.execute(query).all(), 2)
+    found = np.arange(1, int(epoch[-1]) + 1 if len(epoch) else 1, dtype=np.float64)
+    ends = np.searchsorted(epoch, found, side="right")  # steps that end within or at the end of an epoch are its own
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64) if len(ends) else ends
+    totals = np.concatenate([[0.0], np.cumsum(loss)])
+    steps = ends - starts
+    some = steps > 0  # a batch may be larger than an epoch
+    return found[some], (totals[ends] - totals[starts])[some] / steps[some]
+
+
 def fisher_errors(store: Store, run: int) -> list[FisherError]:
     """The Fisher errors of a run, by iteration; NULL is NaN, but for a rank, which there may be none of."""
     names = FisherError._fields

@@ -27,6 +27,10 @@ function swatch(style, kind) {
 function table(data) {
   if (data.kind === "bars") return [["optimizer", ...data.parts.map((p) => `${p.name}, ms`)], ...data.lines.map((line, i) => [line.name, ...data.values[i]])];
   const names = data.choices.map((choice) => choice.name), rows = [];
+  if (data.kind === "points") {
+    const chosen = (mark) => mark.at.map((option, choice) => data.choices[choice].options[option]);
+    return [[...names, "optimizer", "data set", "x", "y"], ...data.marks.map((m) => [...chosen(m), data.lines[m.line].name, data.shapes[m.shape], m.x, m.y])];
+  }
   for (const trace of data.traces) {
     const chosen = trace.at.map((option, choice) => data.choices[choice].options[option]);
     const row = (x, y, low, high) => rows.push([...chosen, trace.label, trace.kind, trace.seeds, x, y, low, high]);
@@ -52,7 +56,7 @@ function download(name, text) {
 
 function start(figure) {
   const svg = figure.querySelector("svg"), [title, words] = svg.children, text = title.textContent;
-  const data = JSON.parse(figure.querySelector("script").textContent), lines = data.kind === "lines";
+  const data = JSON.parse(figure.querySelector("script").textContent), lines = data.kind === "lines", bars = data.kind === "bars";
   const state = { at: (data.choices ?? []).map(() => 0), shown: data.lines.map(() => true), log: data.log ?? false, smooth: 1, share: false, place: null };
   let read = null;
 
@@ -60,15 +64,15 @@ function start(figure) {
   const slider = make("input", { type: "range", min: 0, max: 1000, value: 1000 });
   function show() {
     const found = state.place === null || read === null ? null : read(state.place);
-    if (found === null) output.replaceChildren(lines ? "Move along the chart, or this slider, to read values." : "");
+    if (found === null) output.replaceChildren(bars ? "" : "Move along the chart, or this slider, to read values.");
     else output.replaceChildren(make("strong", {}, found.where), ...found.words.map((w) => inked(make("span", { className: "value" }, w.text), data.lines[w.line])));
   }
   function draw() {
     const width = Math.max(300, Math.round(svg.parentElement.clientWidth));
     svg.replaceChildren(title, words);
-    read = (lines ? drawLines : drawBars)(svg, data, state, width);
+    read = { lines: drawLines, bars: drawBars, points: drawPoints }[data.kind](svg, data, state, width);
     const chosen = state.at.map((option, i) => `${data.choices[i].name}: ${data.choices[i].options[option]}`);
-    const axis = lines ? `${state.log ? "logarithmic" : "linear"} axis` : state.share ? "shares" : "milliseconds";
+    const axis = !bars ? `${state.log ? "logarithmic" : "linear"} axis` : state.share ? "shares" : "milliseconds";
     const names = data.lines.filter((_, i) => state.shown[i]).map((line) => line.name);
     title.textContent = `${text}. ${[...chosen, axis, state.smooth > 1 ? `smoothed over ${state.smooth} points` : "", `shown: ${names.join(", ") || "nothing"}`].filter(Boolean).join("; ")}`;
     show();
@@ -77,15 +81,15 @@ function start(figure) {
 
   const above = make("div", { className: "controls" });
   (data.choices ?? []).forEach((choice, i) => above.append(options(choice, `${figure.id}-${i}`, set((option) => (state.at[i] = option)))));
-  if (lines) above.append(toggle("checkbox", "log", "logarithmic", state.log, set((on) => (state.log = on))));
+  if (!bars) above.append(toggle("checkbox", "log", "logarithmic", state.log, set((on) => (state.log = on))));
   else above.append(toggle("checkbox", "share", "as shares", false, set((on) => (state.share = on))));
   if (data.smooth) {
     const widths = { name: "smoothing", options: ["none", "5 points", "11 points", "31 points"] };
     above.append(options(widths, "", set((option) => (state.smooth = [1, 5, 11, 31][option]))));
   }
   const legend = make("fieldset", { className: "legend" }, make("legend", {}, lines ? "lines" : "optimizers"));
-  data.lines.forEach((line, i) => legend.append(toggle("checkbox", line.name, make("span", {}, ...(lines ? [swatch(line, "lines")] : []), line.name), true, set((on) => (state.shown[i] = on)))));
-  const parts = make("p", { className: "parts" }, ...(data.parts ?? []).map((part) => make("span", {}, swatch(part, "bars"), part.name)));
+  data.lines.forEach((line, i) => legend.append(toggle("checkbox", line.name, make("span", {}, ...(bars ? [] : [swatch(line, data.kind)]), line.name), true, set((on) => (state.shown[i] = on)))));
+  const parts = make("p", { className: "parts" }, ...(data.parts ?? []).map((part) => make("span", {}, swatch(part, "bars"), part.name)), ...(data.shapes ?? []).map((name, i) => make("span", {}, shape("svg", { class: "swatch-line", width: 16, height: 14, viewBox: "-8 -7 16 14", "aria-hidden": "true" }, glyph(i)), name)));
   const save = make("button", { type: "button", className: "data" }, "data (CSV)");
   save.addEventListener("click", () => download(`${figure.id.replace("figure-", "")}.csv`, csv(table(data))));
 
@@ -93,13 +97,14 @@ function start(figure) {
   svg.replaceWith(stage);
   stage.append(svg);
   stage.before(above);
-  const below = lines ? [legend, make("label", { className: "reader" }, make("span", {}, "read at"), slider), output] : [parts, legend];
+  const reader = make("label", { className: "reader" }, make("span", {}, "read at"), slider);
+  const below = bars ? [parts, legend] : [...(lines ? [] : [parts]), legend, reader, output];
   stage.after(...below);
   figure.append(save);
 
   const at = (place) => { state.place = place === null ? null : Math.min(1, Math.max(0, place)); show(); };
   slider.addEventListener("input", () => at(slider.value / 1000));
-  if (lines) svg.addEventListener("pointermove", (event) => {
+  if (!bars) svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect(), left = (58 / svg.viewBox.baseVal.width) * box.width, right = (14 / svg.viewBox.baseVal.width) * box.width;
     at((event.clientX - box.left - left) / (box.width - left - right));
     slider.value = 1000 * state.place;

@@ -208,6 +208,41 @@ function reading(svg, data, state, traces, frame, domain, x, y, place) {
   return { where: `${against(data, state)} ${written(wanted)}`, words };
 }
 
+// Of the data sets of points, in turn.
+const GLYPHS = ["M5.5 0A5.5 5.5 0 1 1 -5.5 0A5.5 5.5 0 1 1 5.5 0Z", "M-5 -5H5V5H-5Z", "M0 -6L6 5H-6Z", "M0 -6.5L6.5 0L0 6.5L-6.5 0Z", "M0 6L6 -5H-6Z", "M-2 -6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z"];
+
+function glyph(place, attributes = {}) {
+  return shape("path", { class: "point", d: GLYPHS[place % GLYPHS.length], ...attributes });
+}
+
+function drawPoints(svg, data, state, width) {
+  const height = Math.round(Math.max(270, Math.min(430, 0.52 * width)));
+  const chosen = (mark) => state.shown[mark.line] && mark.at.every((option, choice) => option === state.at[choice]);
+  const marks = data.marks.filter((mark) => chosen(mark) && (!state.log || mark.y > 0));
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  if (!marks.length) {
+    svg.append(shape("text", { class: "label", x: 0, y: 14 }, "Nothing to draw: no point is shown that has values here."));
+    return null;
+  }
+  const domain = domains([{ kind: "line", x: marks.map((m) => m.x), y: marks.map((m) => m.y) }], state.log);
+  const frame = { left: 58, right: width - 14, top: 30, bottom: height - 50 };
+  const x = scaled(domain.x, [frame.left + 8, frame.right - 8], false);
+  const y = scaled(domain.y, [frame.bottom - 8, frame.top + 8], state.log);
+  svg.append(...axes(data, state, frame, domain, x, y));
+  for (const mark of marks) {
+    const drawn = inked(glyph(mark.shape, { transform: `translate(${x(mark.x).toFixed(1)} ${y(mark.y).toFixed(1)})` }), { ...data.lines[mark.line], dashes: [] });
+    drawn.append(shape("title", {}, `${mark.label}: ${written(mark.x)}, ${written(mark.y)}`));
+    svg.append(drawn);
+  }
+  return (place) => {
+    svg.querySelector(".cursor")?.remove();
+    const found = marks[nearest(marks.map((m) => m.x), domain.x[0] + place * (domain.x[1] - domain.x[0]))];
+    const ring = shape("circle", { class: "ring", cx: x(found.x), cy: y(found.y), r: 10 });
+    svg.append(shape("g", { class: "cursor" }, ring));
+    return { where: `${against(data, state)} ${written(found.x)}`, words: [{ line: found.line, text: `${found.label} ${written(found.y)}` }] };
+  };
+}
+
 function drawBars(svg, data, state, width) {
   const rows = data.lines.map((line, i) => ({ line, values: data.values[i], note: data.notes[i] })).filter((_, i) => state.shown[i]);
   const sum = (values) => values.reduce((total, value) => total + (value ?? 0), 0);

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suite.report.charts import BarChart, in_words
+from suite.report.chart import BarChart, ScatterChart, in_words
 from suite.report.palette import dashes, in_the_dark
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from suite.report.charts import Chart, Style, Trace
+    from suite.report.chart import Chart, Choice, Style, Trace
     from suite.report.document import Picture
 
 DIGITS = 6
@@ -63,16 +63,40 @@ def _data(chart: Chart) -> dict[str, Any]:
             "values": [_numbers(bar.values) for bar in chart.bars],
             "notes": [bar.note for bar in chart.bars],
         }
+    if isinstance(chart, ScatterChart):
+        return {
+            "kind": "points",
+            "y": chart.y,
+            "log": chart.log,
+            "choices": _choices(chart.choices),
+            "lines": [_style(line) for line in chart.lines],
+            "shapes": list(chart.shapes),
+            "marks": [
+                {
+                    "label": mark.label,
+                    "line": mark.line,
+                    "shape": mark.shape,
+                    "at": list(mark.at),
+                    "x": _number(mark.x),
+                    "y": _number(mark.y),
+                }
+                for mark in chart.marks
+            ],
+        }
     return {
         "kind": "lines",
         "x": chart.x,
         "y": chart.y,
         "log": chart.log,
         "smooth": chart.smooth,
-        "choices": [{"name": choice.name, "options": list(choice.options)} for choice in chart.choices],
+        "choices": _choices(chart.choices),
         "lines": [_style(line) for line in chart.lines],
         "traces": [_trace(trace) for trace in chart.traces],
     }
+
+
+def _choices(choices: Iterable[Choice]) -> list[dict[str, Any]]:
+    return [{"name": choice.name, "options": list(choice.options)} for choice in choices]
 
 
 def _style(style: Style) -> dict[str, Any]:

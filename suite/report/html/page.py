@@ -17,7 +17,7 @@ from suite.report.palette import DARK_PAGE, colour, in_the_dark
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from suite.report.charts import Chart
+    from suite.report.chart import Chart
     from suite.report.document import Block
 
 # Charts are drawn by some 300 lines of our own rather than by a library of canvas charts: SVG has text that is read

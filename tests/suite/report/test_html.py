@@ -290,7 +290,8 @@ def test_whatever_the_page_is_made_of_is_installed_with_the_package() -> None:
     globs = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["suite"]
     declared = {path for pattern in globs for path in (root / "suite").glob(pattern)}
     assert {path for path in (root / "suite/report/html").iterdir() if path.suffix in (".css", ".js")} <= declared
-    assert len(declared) == 4
+    assert set((root / "suite/published").glob("*.yaml")) <= declared
+    assert len(declared) == 5
 
 
 @pytest.mark.parametrize("scheme", [0, 1])
