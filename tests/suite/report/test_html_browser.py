@@ -18,6 +18,7 @@ from suite.records import Records
 from suite.report import write_report
 from suite.store import open_store
 from tests.suite.helpers import SMALL
+from tests.suite.report.test_predictors import FIRST, FIVE
 from tests.suite.stores import begin, evaluations, finished, fisher, iterations, kept, matrix_of
 
 if TYPE_CHECKING:
@@ -333,6 +334,34 @@ def test_where_everything_diverged_that_is_seen(browser: WebDriver, tmp_path: Pa
         assert len(part.find_elements(By.CSS_SELECTOR, ".stage .grid")) < 12
     else:
         assert "× sgd seed 0 diverged at iteration 3" in part.find_element(By.CSS_SELECTOR, ".stage svg").text
+
+
+def test_points_are_told_apart_hidden_and_read(browser: WebDriver, tmp_path: Path) -> None:
+    matrix = matrix_of(tmp_path, FIVE)
+    with open_store(f"sqlite:///{tmp_path}/points.sqlite") as store:
+        for number, cell in enumerate(matrix.cells):
+            rows = [fisher("linear1", 60, 0.1 + number / 20, 0.4, 0.1, 0.3)]
+            kronecker = rows if cell.method.method in FIRST else []
+            finished(store, cell, Records(iterations(60), evaluations([40.0, 30.0, 25.0, 11.0 + number]), kronecker))
+        path = page_of(store, matrix, tmp_path)
+    visit(browser, path)
+    part = browser.find_element(By.ID, "figure-predictors")
+    points = part.find_elements(By.CSS_SELECTOR, ".stage .point")
+    assert len(points) == 5
+    box = part.find_element(By.CSS_SELECTOR, ".stage svg").rect
+    for point in points:
+        assert box["y"] < point.rect["y"] < box["y"] + box["height"]
+        assert box["x"] < point.rect["x"] < box["x"] + box["width"]
+    titles = {str(p.find_element(By.CSS_SELECTOR, "title").get_attribute("textContent")) for p in points}
+    assert any(title.startswith("kfac, digits: ") for title in titles)
+    control(part, "kfac").click()
+    assert len(part.find_elements(By.CSS_SELECTOR, ".stage .point")) == 4
+    assert "shown: " in said(part)
+    assert "kfac," not in said(part)
+    part.find_element(By.CSS_SELECTOR, "input[type=range]").send_keys(Keys.HOME)
+    assert len(part.find_elements(By.CSS_SELECTOR, ".stage .ring")) == 1
+    assert "digits" in part.find_element(By.CSS_SELECTOR, "output").text
+    assert browser.get_log("browser") == []
 
 
 def test_a_million_iterations_are_there_within_two_seconds(browser: WebDriver, tmp_path: Path) -> None:
