@@ -7,6 +7,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
 from suite.report.chart import LineChart, ScatterChart
@@ -47,14 +48,15 @@ def panels(chart: LineChart | ScatterChart) -> Figure:
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for place, (title, axis) in enumerate(zip(titles, axes, strict=False)):
         at = (place, *(0 for _ in chart.choices[1:])) if chart.choices else ()
+        if chart.log:
+            axis.set_yscale("log", nonpositive="mask")
         if isinstance(chart, LineChart):
             _lines(axis, chart, at)
         else:
             _marks(axis, chart, at)
         horizontal = _horizontal(chart, at)
         axis.set(xlabel=horizontal, title="" if title == horizontal else title)
-        if chart.log and axis.has_data():
-            axis.set_yscale("log", nonpositive="mask")
+        if chart.log:
             plain_decades(axis)
     for axis in axes[len(titles) :]:
         axis.set_visible(False)
@@ -71,13 +73,21 @@ def _horizontal(chart: LineChart | ScatterChart, at: tuple[int, ...]) -> str:
 
 
 def _lines(axis: Axes, chart: LineChart, at: tuple[int, ...]) -> None:
-    for trace in (trace for trace in chart.traces if trace.at == at):
+    """Lines with their bands; then runs that diverged, which stretch no axis."""
+    there = [trace for trace in chart.traces if trace.at == at]
+    for trace in (trace for trace in there if trace.kind == "line"):
         style, points = chart.lines[trace.line], trace.points
         axis.plot(points.x, points.median, label=style.name, color=style.colour, linestyle=style.stroke, linewidth=1.7)
         if points.seeds > 1:
             axis.fill_between(points.x, points.low, points.high, color=style.colour, alpha=0.16, linewidth=0)
+    if axis.lines:
+        axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim())
+    for trace in (trace for trace in there if trace.kind == "diverged"):
+        style = chart.lines[trace.line]
+        axis.plot(trace.points.x, trace.points.median, label=style.name, color=style.colour, linewidth=1, alpha=0.7)
         if trace.end is not None and trace.end[1] is not None:
-            axis.plot(trace.end[0], trace.end[1], "x", color=style.colour)
+            inside = np.clip(trace.end[1], *axis.get_ylim())
+            axis.plot(trace.end[0], inside, "x", color=style.colour, clip_on=False)
 
 
 def _marks(axis: Axes, chart: ScatterChart, at: tuple[int, ...]) -> None:

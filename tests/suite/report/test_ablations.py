@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from suite.report.ablations import ablation_blocks, ablation_chart, against, sentences
@@ -117,6 +118,10 @@ def test_the_figure_has_these_optimizers_alone_by_data_set(tmp_path: Path) -> No
     }
     assert {t.label for t in chart.traces if t.kind == "diverged"} == {"sgd seed 2"}
     first, second = panels(chart).axes
+    (cross,) = (line for line in second.lines if line.get_marker() == "x")
+    assert list(np.asarray(cross.get_xdata())) == [7], "where it diverged"
+    low, high = second.get_ylim()
+    assert low < np.asarray(cross.get_ydata())[0] < high
     assert [axis.get_title(loc="left") or axis.get_title() for axis in (first, second)] == ["digits", "wide"]
     assert first.get_xlabel() == "iteration"
 
