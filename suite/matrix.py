@@ -51,8 +51,9 @@ class Cell:
     def definition(self) -> dict[str, Any]:
         """All that the run depends on, as plain JSON values; whole numbers are integers (1.0 is 1)."""
         method = _content(self.method)
-        if self.method.batch_size is None:  # as in definitions from before there was this option
-            del method["batch_size"]
+        for name in self.method.newer:
+            if getattr(self.method, name) == type(self.method).model_fields[name].default:
+                del method[name]
         sources = {"method": self.method.sources, "problem": self.problem.sources}
         from_outside = {part: digest for part, digest in sources.items() if digest is not None}
         return {

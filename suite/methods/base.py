@@ -19,6 +19,9 @@ class Method(Model):
     essential: ClassVar[tuple[str, ...]] = ("lr",)
     """Options without whose tuning a comparison says little of the method."""
 
+    newer: ClassVar[tuple[str, ...]] = ("batch_size",)
+    """Options that came later: at their defaults they are no part of what a cell is, so older results stay results."""
+
     method: str
     batch_size: int | None = Field(
         default=None,

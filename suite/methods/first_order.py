@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from suite.methods.base import Method
 
@@ -14,15 +14,25 @@ if TYPE_CHECKING:
 
 
 class SGD(Method):
-    """Stochastic gradient descent with heavy-ball momentum (`torch.optim.SGD`).
+    """Stochastic gradient descent with heavy-ball momentum (`torch.optim.SGD`), Polyak's or Nesterov's.
 
-    v ← μv + ∇h + wθ, θ ← θ − lr·v, with momentum μ and weight decay w (Polyak 1964).
+    v ← μv + ∇h + wθ, θ ← θ − lr·v, with momentum μ and weight decay w (Polyak 1964); with
+    Nesterov's momentum θ ← θ − lr·(∇h + wθ + μv).
     """
+
+    newer: ClassVar[tuple[str, ...]] = ("batch_size", "nesterov")
 
     method: Literal["sgd"]
     lr: float = Field(gt=0, description="step size")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="heavy-ball factor")
     weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty, added to the gradient")
+    nesterov: bool = Field(default=False, description="whether the step looks one ahead (Nesterov 1983)")
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
 
     def build(self, network: nn.Module, likelihood: str, seed: int) -> Optimizer:
         """`torch.optim.SGD` on all parameters of `network`."""

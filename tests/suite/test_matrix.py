@@ -283,6 +283,15 @@ def test_a_spec_of_which_everything_is_excluded_has_no_cells() -> None:
     assert matrix(SMALL + "exclude: [{optimizer: sgd}, {optimizer: kpsvd}]\n") == []
 
 
+def test_an_option_that_came_later_leaves_older_cells_what_they_were() -> None:
+    before, plain, nesterov = (
+        matrix(changed("sgd, lr: 0.1", f"sgd, lr: 0.1{option}"))[0]
+        for option in ("", ", nesterov: false", ", nesterov: true")
+    )
+    assert before.definition["method"] == {"method": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0}
+    assert before.key == plain.key != nesterov.key
+
+
 def test_a_data_set_may_have_a_budget_of_its_own() -> None:
     before, after = matrix(TWO), matrix(TWO + "budgets: {faces: {epochs: 3}}\n")
     assert {cell.dataset: cell.budget.epochs for cell in after} == {"digits": None, "faces": 3}
