@@ -242,8 +242,8 @@ def _factored(
     a, b = damped_factors(*terms[0], damping, pi)
     if len(terms) == 1:
         return FactoredInverse.of(a, b)
-    basis_a, values_a = _joint_basis(a, terms[1][0])
-    basis_b, values_b = _joint_basis(b, terms[1][1])
+    basis_a, values_a = joint_basis(a, terms[1][0])
+    basis_b, values_b = joint_basis(b, terms[1][1])
     return SpectralInverse(basis_a, basis_b, guarded(1 + torch.outer(values_b, values_a), guard).reciprocal())
 
 
@@ -306,7 +306,7 @@ def _cholesky_inverse(matrix: Tensor) -> Tensor:
     return inverse
 
 
-def _joint_basis(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+def joint_basis(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """K and s with Kᵀ first K = I and Kᵀ second K = diag(s)."""
     factor = cholesky(first)
     half = torch.linalg.solve_triangular(factor, second, upper=False)
