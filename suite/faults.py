@@ -77,14 +77,19 @@ def faults_of(error: ValidationError, data: object, model: type[BaseModel]) -> l
 def _fault(details: ErrorDetails, data: Any, model: type[BaseModel]) -> Fault:
     path: KeyPath = ()
     owners: tuple[type[BaseModel], ...] = (model,)
-    *inner, last = details["loc"] or ("",)
+    *inner, last = (*details["loc"], *_discriminator(details)) or ("",)
     for step in inner:
         if _holds(data, step):
             path, data = (*path, step), data[step]
         owners = _owners(owners, step)
-    if _holds(data, last) or details["type"] == "missing":
+    if _holds(data, last) or details["type"] in ("missing", "union_tag_not_found"):
         path = (*path, last)
     return Fault(path, _wrong(details, owners[0] if owners else None))
+
+
+def _discriminator(details: ErrorDetails) -> KeyPath:
+    """The key whose value says which of several models is meant, where that is what is wrong."""
+    return (details["ctx"]["discriminator"].strip("'"),) if details["type"].startswith("union_tag") else ()
 
 
 def _holds(data: object, step: str | int) -> bool:
@@ -152,6 +157,10 @@ def _wrong(details: ErrorDetails, model: type[BaseModel] | None) -> str:
         return f"must be {words} {_number(context[name])}, not {shown(value)}"
     if kind == "literal_error":
         return f"unknown value {shown(value)}{did_you_mean(str(value), choices(context['expected']))}"
+    if kind == "union_tag_invalid":
+        return f"unknown value {shown(context['tag'])}{did_you_mean(context['tag'], choices(context['expected_tags']))}"
+    if kind == "union_tag_not_found":
+        return "is missing"
     if kind == "too_short":
         least = context["min_length"]
         return "must not be empty" if least == 1 else f"must hold at least {least}, not {shown(value)}"

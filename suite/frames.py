@@ -24,8 +24,8 @@ _TYPES = {int: "Int64", float: "float64", bool: "boolean", str: "string", dt.dat
 class Frames:
     """What a store holds, one observation a row; losses in nats per example, seconds of the training clock.
 
-    Every table but `runs` has the columns experiment, sources, dataset, optimizer, seed and run, and those of the
-    store's table of its name.
+    Every table but `runs` has the columns experiment, sources, dataset, optimizer, compression, seed and run, and
+    those of the store's table of its name.
 
     Attributes:
         runs: one row a run: what was run, with options as `options.lr` and so on, how it ended, and where it ran.
@@ -33,6 +33,7 @@ class Frames:
         evaluations: losses over the training and test set.
         fisher_errors: relative errors ‖F − F̂‖/‖F‖ by layer.
         inverse_ranks: directions that low-rank inverses keep, by layer.
+        compressions: losses of trained networks that were made smaller, by ratio, before and after fine-tuning.
 
     """
 
@@ -41,6 +42,7 @@ class Frames:
     evaluations: DataFrame
     fisher_errors: DataFrame
     inverse_ranks: DataFrame
+    compressions: DataFrame
 
 
 def needed() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from suite.compression.spec import Compression
 from suite.errors import SuiteError
 from suite.faults import Fault, SpecError
 from suite.hints import did_you_mean
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
     from suite.problems import ProblemSpec
     from suite.spec import Budget, Measure
 
-SELECTABLE = ("optimizer", "dataset", "seed")
+SELECTABLE = ("optimizer", "dataset", "seed", "compression")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run of a benchmark: an optimizer on a data set from a seed."""
+    """One training run of a benchmark: an optimizer on a data set from a seed; and what becomes of its network."""
 
     optimizer: str  # labels in the spec
     dataset: str
@@ -36,11 +37,17 @@ class Cell:
     problem: ProblemSpec
     budget: Budget
     measure: Measure
+    compression: Compression | None = None
+
+    @property
+    def label(self) -> str:
+        """The optimizer's, or "gfwsvd of adam" where its network is compressed."""
+        return self.optimizer if self.compression is None else f"{self.compression.label} of {self.optimizer}"
 
     @property
     def name(self) -> str:
         """For people: "kpsvd × digits × seed 0"."""
-        return f"{self.optimizer} × {self.dataset} × seed {self.seed}"
+        return f"{self.label} × {self.dataset} × seed {self.seed}"
 
     @property
     def batch_size(self) -> int:
@@ -63,6 +70,7 @@ class Cell:
             "seed": self.seed,
             "budget": _content(self.budget),
             "measure": _content(self.measure),
+            **({} if self.compression is None else {"compression": _compression(self.compression)}),
         }
 
     @cached_property
@@ -108,6 +116,38 @@ def cells(spec: Spec) -> list[Cell]:
     return matrix
 
 
+def compressions(spec: Spec, finals: Iterable[Cell]) -> list[Cell]:
+    """What a spec compresses of the networks that final cells train, data set by data set and method by method.
+
+    Raises:
+        SpecError: two methods are the same under different labels.
+    """
+    outline = spec.compression
+    if outline is None:
+        return []
+    made = [
+        replace(cell, compression=Compression(label, method, outline))
+        for cell in finals
+        if cell.optimizer == outline.trained_by
+        for label, method in outline.methods.items()
+    ]
+    first: dict[str, Cell] = {}
+    for cell in made:
+        other = first.setdefault(cell.key, cell)
+        if other is not cell and cell.compression is not None and other.compression is not None:
+            path = ("compression", "methods", cell.compression.label)
+            text = f"is the same as {other.compression.label!r}; remove one"
+            raise SpecError([spec.document.located(Fault(path, text))])
+    return made
+
+
+def _compression(compression: Compression) -> dict[str, Any]:
+    """All that a compression depends on beside its network."""
+    outline = _content(compression.outline)
+    shared = {name: outline[name] for name in outline if name not in ("trained_by", "methods")}
+    return shared | {"method": _content(compression.method)}
+
+
 def _twin(spec: Spec, cell: Cell, other: Cell) -> str:
     """The fault of two cells that differ in their labels alone."""
     if cell.optimizer == other.optimizer:
@@ -125,7 +165,8 @@ def _twin(spec: Spec, cell: Cell, other: Cell) -> str:
 def select(cells: Iterable[Cell], expression: str) -> list[Cell]:
     """The cells that an expression such as `optimizer=kpsvd,seed=0|1` picks, in their order.
 
-    The keys are optimizer, dataset and seed; `|` joins values of a key. An optimizer that is a grid is
+    The keys are optimizer, dataset, seed and compression, the method by which a trained network is made smaller; `|`
+    joins values of a key. An optimizer that is a grid is
     named by one of its labels, `kpsvd[lr=0.1]`, or as a whole, `kpsvd`.
 
     Raises:
@@ -149,13 +190,19 @@ def select(cells: Iterable[Cell], expression: str) -> list[Cell]:
     ]
 
 
+def _named(cell: Cell, key: str) -> str:
+    if key == "compression":
+        return "" if cell.compression is None else cell.compression.label
+    return str(getattr(cell, key))
+
+
 def _bears(cell: Cell, key: str, name: str) -> bool:
-    label = str(getattr(cell, key))
+    label = _named(cell, key)
     return same_label(name, label) if key == "optimizer" else name == label
 
 
 def _check_names(matrix: Sequence[Cell], key: str, names: Iterable[str]) -> None:
-    labels = dict.fromkeys(str(getattr(cell, key)) for cell in matrix)
+    labels = dict.fromkeys(label for cell in matrix if (label := _named(cell, key)))
     known = dict.fromkeys([*map(base_label, labels), *labels]) if key == "optimizer" else labels
     for name in names:
         if name not in known:

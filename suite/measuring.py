@@ -37,7 +37,7 @@ _CHUNK = 2048  # examples of one forward pass
 
 
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
+def evaluating(network: nn.Module) -> Iterator[None]:
     """The network in evaluation mode, and as it was on the way out."""
     training = network.training
     network.eval()
@@ -52,7 +52,7 @@ def mean_loss(network: nn.Module, split: Split, likelihood: str, examples: int |
     """The mean negative log-likelihood of the first `examples` of a split (all if None), in nats per example."""
     n = len(split) if examples is None else min(examples, len(split))
     total = 0.0
-    with _evaluating(network):
+    with evaluating(network):
         for start in range(0, n, _CHUNK):
             inputs, targets = split.batch(torch.arange(start, min(start + _CHUNK, n)))
             total += negative_log_likelihood(likelihood, network(inputs), targets).double().sum().item()
@@ -112,7 +112,7 @@ def _efficiencies(
     chosen = torch.randperm(len(problem.train), generator=generator)[:_CHUNK]
     inputs, targets = problem.train.batch(chosen)
     layers, inverses = optimizer.layers(), optimizer.inverses()
-    with _evaluating(network):
+    with evaluating(network):
         loss = negative_log_likelihood(problem.likelihood, network(inputs), targets).mean()
         parts = torch.autograd.grad(loss, [p for layer in layers.values() for p in trained_parameters(layer)])
     remaining, found = iter(parts), {}
@@ -179,7 +179,7 @@ class _Sampler:
     def blocks(self, split: Split, examples: int) -> dict[str, _Block]:
         """Every layer's Fisher block on so many examples, by the layer's name."""
         inputs, _ = split.batch(torch.randperm(len(split), generator=self.examples)[:examples])
-        with _evaluating(self.network):
+        with evaluating(self.network):
             samples = capture(self.network, [inputs], self.likelihood, self.labels)
         return {layer: _Block(taken) for layer, taken in samples.items()}
 

@@ -17,8 +17,10 @@ from pydantic import (
 )
 
 from suite.bounds import Budget, Scheduling, Seed
+from suite.compression.spec import CompressionOutline
 from suite.faults import shown
 from suite.grids import same_label
+from suite.labels import Label
 from suite.model import Model
 from suite.tuning.spec import TuningOutline
 
@@ -175,17 +177,10 @@ def _spec_name(name: str) -> str:
     return name
 
 
-def _label(label: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}", label):
-        raise ValueError("a label is at most 64 letters, digits and _.+-, a letter or digit first")
-    return label
-
-
 def _as_list(value: object) -> object:
     return value if isinstance(value, list) or value is None else [value]
 
 
-_Label = Annotated[str, AfterValidator(_label)]
 _Target = Annotated[
     _Loss | Annotated[BestOf, Tag("BestOf")] | Annotated[Between, Tag("Between")], Discriminator(_kind_of_target)
 ]
@@ -205,8 +200,8 @@ class Outline(Model):
     version: Annotated[int, AfterValidator(_known_version)]
     name: Annotated[str, AfterValidator(_spec_name)]
     description: str = ""
-    optimizers: dict[_Label, dict[str, Any]] = Field(min_length=1)
-    datasets: dict[_Label, dict[str, Any]] = Field(min_length=1)
+    optimizers: dict[Label, dict[str, Any]] = Field(min_length=1)
+    datasets: dict[Label, dict[str, Any]] = Field(min_length=1)
     overrides: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     seeds: list[Seed] = Field(min_length=1)
     budget: Budget
@@ -214,6 +209,7 @@ class Outline(Model):
     targets: dict[str, _Targets] = Field(default_factory=dict)
     measure: Measure = Measure()
     tuning: TuningOutline | None = None
+    compression: CompressionOutline | None = None
     scheduling: Scheduling = Scheduling()
     exclude: list[Exclusion] = Field(default_factory=list)
     published: PublishedOutline | None = None

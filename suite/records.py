@@ -65,6 +65,16 @@ class InverseRank(NamedTuple):
     bound: float  # of the relative error against the dense inverse, in the norm of the damped F̂; 0 for a dense one
 
 
+class Compressed(NamedTuple):
+    """A trained network made smaller, and trained on for so many iterations; losses as of an evaluation."""
+
+    ratio: float  # share of the weights that was to be left
+    iteration: int  # of the training since; 0 right after the compression
+    parameters: int  # numbers that are left of the whole network, biases included
+    train_loss: float
+    test_loss: float
+
+
 class Records(NamedTuple):
     """What a worker sends at a time."""
 
@@ -72,3 +82,4 @@ class Records(NamedTuple):
     evaluations: list[Evaluation]
     fisher_errors: list[FisherError]
     inverse_ranks: Sequence[InverseRank] = ()
+    compressed: Sequence[Compressed] = ()

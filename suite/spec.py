@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from suite.compression.spec import CompressionOutline
+
 MOST_CELLS = 100_000
 
 METHOD = Kind("method", METHODS, plugins.OPTIMIZERS)
@@ -59,6 +61,7 @@ class Spec:
     measure: Measure
     targets: dict[str, tuple[Target, ...]]  # data set → evaluation training losses to reach, nats per example
     tuning: Tuning | None
+    compression: CompressionOutline | None
     scheduling: Scheduling
     exclude: tuple[Exclusion, ...]
     published: Published | None  # what a report says alone, as of ablations: no cell depends on it
@@ -124,6 +127,7 @@ class _Reading:
         self._defaults_exist(entries)
         tuning, entries = self._tuning(outline, entries)
         datasets = self._datasets()
+        self._compressible(outline)
         optimizers: dict[str, Method] = {}
         overrides: dict[str, dict[str, Method]] = {}
         if self._few_enough(entries):
@@ -145,6 +149,7 @@ class _Reading:
             measure=outline.measure,
             targets={label: tuple(values) for label, values in outline.targets.items()},
             tuning=tuning,
+            compression=outline.compression,
             scheduling=outline.scheduling,
             exclude=tuple(outline.exclude),
             published=beside,
@@ -259,6 +264,11 @@ class _Reading:
             entries[label] = stand_in
         return Tuning(outline.tuning, spaces), entries
 
+    def _compressible(self, outline: Outline | None) -> None:
+        if outline is not None and outline.compression is not None and outline.budget.seconds is not None:
+            text = "a network that is compressed must be the same in every cell: give iterations or epochs alone"
+            self._fault(("budget", "seconds"), text)
+
     def _methods(self, entry: Entry) -> Iterator[tuple[str, Method]]:
         """An entry's methods under their labels; faults of their options are noted."""
         for combination in combinations(entry.values):
@@ -349,6 +359,9 @@ class _Reading:
         datasets = outline.datasets
         for label in outline.budgets:
             self._warn_unless(label in datasets, ("budgets", label), "data set", label, datasets)
+        if outline.compression is not None:
+            label = outline.compression.trained_by
+            self._warn_unless(label in optimizers, ("compression", "trained_by"), "optimizer", label, optimizers)
         bases = dict.fromkeys([*map(base_label, optimizers), *optimizers])
         references = dict.fromkeys([*bases, *(method.method for method in optimizers.values())])
         for label, targets in outline.targets.items():

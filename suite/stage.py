@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,13 +20,19 @@ class Stage:
     trials: list[Cell]
     finals: list[Cell]
     waiting: list[Cell]  # final cells whose setting is not chosen yet; another stands in
+    compressions: list[Cell] = field(default_factory=list)  # of the networks that final cells train
 
     @property
     def cells(self) -> list[Cell]:
         """All of them."""
-        return [*self.trials, *self.finals, *self.waiting]
+        return [*self.trials, *self.measured, *self.waiting]
 
     @property
     def known(self) -> list[Cell]:
         """Those whose setting is known: trials first."""
-        return [*self.trials, *self.finals]
+        return [*self.trials, *self.measured]
+
+    @property
+    def measured(self) -> list[Cell]:
+        """What is measured with settings that are known: final cells, then compressions."""
+        return [*self.finals, *self.compressions]

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from suite.fingerprint import library_fingerprint
-from suite.matrix import cells, select
+from suite.matrix import cells, compressions, select
 from suite.spec import load_spec
 from suite.stage import Stage
 
@@ -45,24 +45,30 @@ class Matrix:
         if self.selection is None:
             return stage
         chosen = set(map(id, select(stage.cells, self.selection)))
-        trials, finals, waiting = (
-            [cell for cell in some if id(cell) in chosen] for some in (stage.trials, stage.finals, stage.waiting)
+        trials, finals, waiting, compressions = (
+            [cell for cell in some if id(cell) in chosen]
+            for some in (stage.trials, stage.finals, stage.waiting, stage.compressions)
         )
-        return Stage(stage.studies, trials, finals, waiting)
+        return Stage(stage.studies, trials, finals, waiting, compressions)
 
     @cached_property
     def _finals(self) -> list[Cell]:
         """Made once: ten thousand cells and their keys take a moment."""
         return cells(self.spec)
 
+    @cached_property
+    def _compressions(self) -> list[Cell]:
+        return compressions(self.spec, self._finals)
+
     def _whole(self, store: Store | None) -> Stage:
         if self.spec.tuning is None:
-            return Stage((), [], self._finals, [])
+            return Stage((), [], self._finals, [], self._compressions)
         from suite.tuning.outcomes import outcomes_in
         from suite.tuning.studies import tune
 
         tuned = tune(self.spec, self.spec.tuning, self._finals, outcomes_in(store, self.fingerprint))
-        return Stage(tuned.studies, tuned.trials, tuned.finals, tuned.waiting)
+        waiting = [*tuned.waiting, *compressions(self.spec, tuned.waiting)]
+        return Stage(tuned.studies, tuned.trials, tuned.finals, waiting, compressions(self.spec, tuned.finals))
 
 
 def load_matrix(

@@ -35,8 +35,8 @@ def plan(path: Path, db: str, selection: str | None, *, any_sources: bool, allow
     groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in stage.trials:
         groups[cell.dataset, f"{base_label(cell.optimizer)}, tuning"].append(cell)
-    for cell in [*stage.finals, *stage.waiting]:
-        groups[cell.dataset, cell.optimizer].append(cell)
+    for cell in [*stage.measured, *stage.waiting]:
+        groups[cell.dataset, cell.label].append(cell)
     rows = []
     for (dataset, optimizer), group in groups.items():
         missing = [cell for cell in group if cell.key not in measured]

@@ -78,7 +78,7 @@ def run(
         if json:
             counts = {"cells": len(stage.cells), "measured": len(measured), "waiting": len(stage.waiting)}
             print(jsonlib.dumps({**counts, "ended_now": summary.statuses}, indent=2))
-        elif any(cell.key in measured for cell in stage.finals):
+        elif any(cell.key in measured for cell in stage.measured):
             print(terminal_leaderboard(store, matrix.spec, stage, matrix.fingerprint))
     if summary.interrupted:
         console.print("Interrupted. What is measured is kept; the same command goes on from here.")
@@ -111,7 +111,7 @@ def _measure(
         stage = matrix.stage(store)
         done = {*tried, *_measured(store, stage, matrix)}
         missing = _unlike([cell for cell in stage.trials if cell.key not in done]) or _unlike(
-            [cell for cell in stage.finals if cell.key not in done]
+            [cell for cell in stage.measured if cell.key not in done]
         )
         if not missing:
             break

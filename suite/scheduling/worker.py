@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
     import torch
 
+    from suite.problems import Problem
+    from suite.records import Records
     from suite.scheduling.messages import Message
     from suite.scheduling.slots import Slot
+    from suite.training import Training
 
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
@@ -120,8 +123,17 @@ def _run(job: Job, device: torch.device, should_stop: Callable[[], bool]) -> Gen
         parameters=parameters,
         reference_seconds=reference_seconds(device),
     )
-    for records in training:
+    for records in _records(job, problem, training):
         yield Measured(job.run, records)
         if should_stop():
             raise _InterruptedError
     return training.outcome
+
+
+def _records(job: Job, problem: Problem, training: Training) -> Iterator[Records]:
+    """Of the training, and of what its network is compressed to."""
+    yield from training
+    if job.cell.compression is not None and training.outcome == "done":
+        from suite.compression.measuring import compressed
+
+        yield from compressed(job.cell, problem, training.network)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from suite.store.store import MEASURED
 from suite.store.tables import (
+    CompressedRow,
     EnvironmentRow,
     EvaluationRow,
     Experiment,
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from suite.store.store import Store
     from suite.store.tables import Table
 
-NAMES = {"experiment": str, "sources": str, "dataset": str, "optimizer": str, "seed": int, "run": int}
+NAMES: dict[str, type] = {
+    **{"experiment": str, "sources": str, "dataset": str, "optimizer": str},
+    **{"compression": str, "seed": int, "run": int},
+}
 """What every row begins with; a run's labels are those of the spec that measured it."""
 
 _RECORDS: dict[str, type[Table]] = {
@@ -33,6 +37,7 @@ _RECORDS: dict[str, type[Table]] = {
     "evaluations": EvaluationRow,
     "fisher_errors": FisherErrorRow,
     "inverse_ranks": InverseRankRow,
+    "compressions": CompressedRow,
 }
 _OWN = (
     *("status", "device", "contended", "problem", "pixels", "parameters", "floor", "test_floor"),
@@ -43,7 +48,7 @@ _KINDS: dict[type, type] = {sa.Integer: int, sa.Double: float, sa.Boolean: bool,
 
 
 def listing(store: Store, keys: Collection[str] | None = None, *, attempts: bool = False) -> dict[str, Tidy]:
-    """The tables `runs`, `iterations`, `evaluations`, `fisher_errors` and `inverse_ranks`.
+    """The tables `runs`, `iterations`, `evaluations`, `fisher_errors`, `inverse_ranks` and `compressions`.
 
     Args:
         store: read, not changed.
@@ -67,7 +72,7 @@ def runs(store: Store, keys: Collection[str] | None = None, *, attempts: bool = 
     own, machine = RunRow.__table__, EnvironmentRow.__table__
     fixed = {
         **{"experiment": Experiment.name, "sources": RunRow.fingerprint, "dataset": RunRow.dataset},
-        **{"optimizer": RunRow.optimizer, "seed": RunRow.seed, "run": RunRow.id},
+        **{"optimizer": RunRow.optimizer, "compression": RunRow.compression, "seed": RunRow.seed, "run": RunRow.id},
         **{"cell": RunRow.cell_key, "setting": RunRow.group_key},
         **{name: own.c[name] for name in _OWN},
         **{"iterations": IterationRow.iteration, "training_seconds": IterationRow.seconds},

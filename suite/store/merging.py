@@ -25,6 +25,7 @@ from suite.store.faults import translated
 from suite.store.opening import open_migrated, open_store
 from suite.store.store import FAILED, MEASURED
 from suite.store.tables import (
+    CompressedRow,
     EnvironmentRow,
     EvaluationRow,
     Experiment,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from suite.store.store import Store
     from suite.store.values import Values
 
-_RECORDS = (IterationRow, EvaluationRow, FisherErrorRow, InverseRankRow)
+_RECORDS = (IterationRow, EvaluationRow, FisherErrorRow, InverseRankRow, CompressedRow)
 _ROWS_AT_A_TIME = 10_000
 _RUNS_AT_A_TIME = 500
 
@@ -147,13 +148,17 @@ def _fold_run(source: Store, target: Store, number: int, values: Values, known: 
 
 
 def _fold_records(source: Store, target: Store, kind: Any, number: int, run: int, source_url: str) -> int:
-    """Add the records of a run that come after those it has."""
+    """Add the records of a run that come after those it has; of a compression, the ratios that it has not."""
     table = kind.__table__
     names = [column.name for column in table.columns if column.name != "run_id"]
-    last = target.session.scalar(sa.select(sa.func.max(table.c.iteration)).where(table.c.run_id == run))
     query = sa.select(*(table.c[name] for name in names)).where(table.c.run_id == number).order_by(table.c.iteration)
-    if last is not None:
-        query = query.where(table.c.iteration > last)
+    if kind is CompressedRow:
+        pairs = sa.select(table.c.ratio, table.c.iteration).where(table.c.run_id == run)
+        known = target.session.execute(pairs).all()
+        query = query.where(sa.tuple_(table.c.ratio, table.c.iteration).not_in([tuple(pair) for pair in known]))
+    else:
+        last = target.session.scalar(sa.select(sa.func.max(table.c.iteration)).where(table.c.run_id == run))
+        query = query.where(table.c.iteration > last) if last is not None else query
     count = 0
     for rows in _parts(source, query, source_url, _ROWS_AT_A_TIME):
         target.session.execute(

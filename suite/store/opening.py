@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-REVISION = "0006"
+REVISION = "0007"
 """The schema that this program reads and writes: the newest migration."""
 
 _CONNECT_SECONDS = 10

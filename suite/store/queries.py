@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sqlalchemy as sa
 
-from suite.records import PHASES, FisherError, InverseRank
-from suite.store.tables import EvaluationRow, FisherErrorRow, InverseRankRow, IterationRow
+from suite.records import PHASES, Compressed, FisherError, InverseRank
+from suite.store.tables import CompressedRow, EvaluationRow, FisherErrorRow, InverseRankRow, IterationRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -117,6 +117,14 @@ def inverse_ranks(store: Store, run: int) -> list[InverseRank]:
     return [
         InverseRank._make(math.nan if value is None else value for value in row)
         for row in _by_iteration(store, InverseRankRow, InverseRank._fields, run)
+    ]
+
+
+def compressions(store: Store, run: int) -> list[Compressed]:
+    """What a run has compressed its network to, by iteration; NULL is NaN."""
+    return [
+        Compressed._make(math.nan if value is None else value for value in row)
+        for row in _by_iteration(store, CompressedRow, Compressed._fields, run)
     ]
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from suite.store.faults import passes_by_itself
 from suite.store.leases import Claim, Heartbeat, Owner, Pulses, is_dead
 from suite.store.tables import (
+    CompressedRow,
     EnvironmentRow,
     EvaluationRow,
     Experiment,
@@ -55,6 +56,7 @@ _COLUMNS = {
     EvaluationRow: [column.name for column in EvaluationRow.__table__.columns],
     FisherErrorRow: [column.name for column in FisherErrorRow.__table__.columns],
     InverseRankRow: [column.name for column in InverseRankRow.__table__.columns],
+    CompressedRow: [column.name for column in CompressedRow.__table__.columns],
 }
 
 
@@ -124,6 +126,7 @@ class Store:
             "group_key": cell.group_key,
             "fingerprint": fingerprint,
             "optimizer": cell.optimizer,
+            "compression": None if cell.compression is None else cell.compression.label,
             "dataset": cell.dataset,
             "seed": cell.seed,
             "definition": cell.definition,
@@ -189,6 +192,7 @@ class Store:
             (EvaluationRow, records.evaluations),
             (FisherErrorRow, records.fisher_errors),
             (InverseRankRow, records.inverse_ranks),
+            (CompressedRow, records.compressed),
         ):
             columns = _COLUMNS[table]
             self._buffers[table].extend(dict(zip(columns, (run, *map(null, row)), strict=True)) for row in rows)

@@ -74,6 +74,7 @@ class RunRow(Table):
     cell_key: Mapped[str] = mapped_column(String(16))
     fingerprint: Mapped[str] = mapped_column(String(16))
     optimizer: Mapped[str] = mapped_column(String(255))
+    compression: Mapped[str | None] = mapped_column(String(255))
     dataset: Mapped[str] = mapped_column(String(255))
     seed: Mapped[int] = mapped_column(_Long)
     definition: Mapped[dict[str, object]] = mapped_column(JSON)
@@ -167,3 +168,17 @@ class InverseRankRow(Table):
     width_in: Mapped[int]
     width_out: Mapped[int]
     bound: Mapped[float | None]
+
+
+class CompressedRow(Table):
+    """A trained network made smaller, and trained on for so many iterations: its losses, in nats per example."""
+
+    __tablename__ = "compressions"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True, autoincrement=False)
+    ratio: Mapped[float] = mapped_column(primary_key=True)
+    iteration: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    parameters: Mapped[int]
+    train_loss: Mapped[float | None]
+    test_loss: Mapped[float | None]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TABLES = ["runs", "iterations", "evaluations", "fisher_errors", "inverse_ranks"]
-NAMES = ["experiment", "sources", "dataset", "optimizer", "seed", "run"]
+NAMES = ["experiment", "sources", "dataset", "optimizer", "compression", "seed", "run"]
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_records_carry_the_names_of_their_run_and_add_up_to_the_store(folder: Pa
     with sqlite3.connect(folder / "kfsvd-bench.sqlite") as connection:
         for name in TABLES[1:]:
             frame = getattr(found, name)
-            assert list(frame.columns[:6]) == NAMES
+            assert list(frame.columns[:7]) == NAMES
             ((count,),) = connection.execute(f"SELECT count(*) FROM {name}")
             assert len(frame) == count > 0
         query = "SELECT sum(loss), sum(update_seconds) FROM iterations JOIN runs ON runs.id = run_id "
