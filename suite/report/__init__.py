@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from suite import frames
 from suite.errors import SuiteError
-from suite.report import latex, markdown, side_by_side, tables
+from suite.report import compression_page, latex, markdown, side_by_side, tables
 from suite.report.document import pictures
 from suite.report.export import write_csv, write_json, write_parquet
 from suite.report.leaderboard import findings
@@ -124,6 +124,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 def _figures(found: Findings, folder: Path) -> dict[tuple[str, str], Path]:
     """The pictures of a page, drawn into `folder`: (data set, name) → file."""
+    from suite.report.compression_figures import draw_compression
     from suite.report.drawn import draw_charts
     from suite.report.figures import draw_board, draw_tuning, draw_whole
     from suite.report.further import further_charts
@@ -131,16 +132,18 @@ def _figures(found: Findings, folder: Path) -> dict[tuple[str, str], Path]:
     files = {(board.dataset, name): file for board in found.boards for name, file in draw_board(board, folder).items()}
     files |= {(dataset, "tuning"): file for dataset, file in draw_tuning(found, folder).items()}
     files |= draw_charts(further_charts(found), folder)
+    files |= draw_compression(found.compressions, folder)
     return files | {("", name): file for name, file in draw_whole(found, folder).items()}
 
 
 def _html(found: Findings, blocks: Sequence[Block], drawn: Mapping[tuple[str, str], Path]) -> str:
     """The page in one file: pictures that are no chart are drawn, if they are not `drawn` yet, and embedded."""
     from suite.report.charts import charts
+    from suite.report.compression_figures import compression_charts
     from suite.report.further import further_charts
     from suite.report.html import render
 
-    interactive = {**charts(found), **further_charts(found)}
+    interactive = {**charts(found), **further_charts(found), **compression_charts(found.compressions)}
     wanted = {(picture.dataset, picture.name) for picture in pictures(blocks)} - interactive.keys()
     with tempfile.TemporaryDirectory() as scratch:
         files = drawn if drawn or not wanted else _figures(found, Path(scratch))
@@ -168,13 +171,19 @@ def _written(path: Path, text: str) -> Path:
 def terminal_leaderboard(store: Store, spec: Spec, stage: Stage, fingerprint: str | None) -> str:
     """The leaderboards of a spec's cells as plain text."""
     parts = []
-    for board in findings(store, spec, stage, fingerprint).boards:
+    found = findings(store, spec, stage, fingerprint)
+    for board in found.boards:
         ranking, cost = tables.ranking(board), tables.cost(board)
         costs = {row[0]: row[1:] for row in cost.rows}
         where = ranking.headings.index("optimizer")
         rows = [[*row, *costs[row[where]]] for row in ranking.rows]
-        table = tabulate(
-            rows, headers=[*ranking.headings, *cost.headings[1:]], tablefmt="simple", disable_numparse=True
-        )
+        table = _plain([*ranking.headings, *cost.headings[1:]], rows)
         parts.append(f"{board.dataset} ({board.problem}), nats per example\n{table}")
+    for kind in found.compressions:
+        what = f"{kind.dataset}: {kind.name}, training loss by the share of the weights that is left"
+        parts.append(f"{what}\n{_plain(*compression_page.summary(kind))}")
     return "\n\n".join(parts)
+
+
+def _plain(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return tabulate(rows, headers=headings, tablefmt="simple", disable_numparse=True)

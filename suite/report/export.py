@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite import frames, tidy
 from suite.environment import Environment
-from suite.records import PHASES, FisherError, InverseRank
+from suite.records import PHASES, Compressed, FisherError, InverseRank
 from suite.report.comparison import comparisons
 from suite.report.flags import flags
 from suite.report.ranks import ranks
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from suite.analysis.intervals import Estimate
+    from suite.report.compression import Smaller
     from suite.report.leaderboard import Board, Findings, Result, Standing
     from suite.report.statistics import Faster, Versus
     from suite.store import EnvironmentRow
@@ -41,11 +42,15 @@ _RUN = {
     "key": str,
     "run": int,
 }
+_COMPRESSION = {"dataset": str, "optimizer": str, "compression": str, "seed": int}
 _CURVE = {"iteration": int, "seconds": float, "cpu_seconds": float, "train_loss": float, "test_loss": float}
 
 
 def write_csv(findings: Findings, folder: Path) -> list[Path]:
-    """`cells.csv`, `curves.csv` (evaluations), `fisher.csv` and `ranks.csv`; an absent number is an empty field."""
+    """`cells.csv`, `curves.csv` (evaluations), `fisher.csv`, `ranks.csv` and `compressions.csv`.
+
+    An absent number is an empty field.
+    """
     return [tidy.write_csv(table, folder / f"{name}.csv") for name, table in _tables(findings).items()]
 
 
@@ -99,6 +104,12 @@ def write_json(findings: Findings, folder: Path) -> list[Path]:
             {"optimizer": row.optimizer, "mean_rank": _estimate(row.rank)}
             | {"lower_than": {other: _estimate(each) for other, each in row.beats.items()}}
             for row in overall(findings.boards)
+        ],
+        "compressions": [
+            dict(zip(_COMPRESSION, _smaller(result), strict=True)) | row._asdict()
+            for kind in findings.compressions
+            for result in kind.results
+            for row in result.rows
         ],
         "gaps": [{"cell": gap.cell.name, "state": gap.state, "error": gap.error} for gap in findings.gaps],
         "diverged": [result.cell.name for result in findings.diverged],
@@ -173,12 +184,20 @@ def _tables(findings: Findings) -> dict[str, Tidy]:
         "cells": Tidy(_CELL | _RUN, [(*_names(result), *_run(result)) for result in results]),
         "curves": Tidy(_CELL | _CURVE, [(*_names(r), *row) for r in results for row in _curve(r)]),
         "fisher": Tidy(_CELL | kinds(FisherError), [(*_names(r), *row) for r in results for row in r.fisher_errors]),
+        "compressions": Tidy(
+            _COMPRESSION | kinds(Compressed),
+            [(*_smaller(r), *row) for kind in findings.compressions for r in kind.results for row in r.rows],
+        ),
         "ranks": Tidy(_CELL | kinds(InverseRank), [(*_names(r), *row) for r in results for row in r.inverse_ranks]),
     }
 
 
 def _names(result: Result) -> tuple[Any, ...]:
     return tuple(getattr(result.cell, name) for name in _CELL)
+
+
+def _smaller(result: Smaller) -> tuple[Any, ...]:
+    return result.cell.dataset, result.cell.optimizer, result.label, result.cell.seed
 
 
 def _run(result: Result) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from suite.analysis.intervals import UNKNOWN, Interval, t_interval
 from suite.analysis.summary import Spread, spread
 from suite.records import PHASES
 from suite.report.beside import besides
+from suite.report.compression import kinds
 from suite.report.statistics import profile_chart, tied_ranks
 from suite.report.targets import Resolved, TargetTime, resolve, target_times
 from suite.store import queries
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from suite.matrix import Cell
     from suite.records import FisherError, InverseRank
     from suite.report.beside import Beside
+    from suite.report.compression import Kind
     from suite.report.statistics import ProfileChart
     from suite.spec import Spec
     from suite.stage import Stage
@@ -146,6 +148,7 @@ class Findings:
     boards: list[Board]
     gaps: list[Gap]
     diverged: list[Result]
+    compressions: list[Kind]  # of networks that these cells have trained
     studies: Sequence[Study]
     environments: list[EnvironmentRow]
     fingerprints: list[str]
@@ -165,7 +168,7 @@ class Findings:
 def findings(store: Store, spec: Spec, stage: Stage, fingerprint: str | None) -> Findings:
     """Read all that the report of these cells says."""
     cells = stage.finals
-    keys = [cell.key for cell in cells]
+    keys = [cell.key for cell in stage.measured]
     measured = store.measured(keys, fingerprint)
     latest = store.latest(keys)
     results = [
@@ -180,7 +183,7 @@ def findings(store: Store, spec: Spec, stage: Stage, fingerprint: str | None) ->
         for cell in cells
         if cell.key in measured
     ]
-    runs = [result.run for result in results]
+    runs = list(measured.values())
     ends = sorted(run.ended_at for run in runs if run.ended_at is not None)
     boards = [
         board
@@ -191,20 +194,26 @@ def findings(store: Store, spec: Spec, stage: Stage, fingerprint: str | None) ->
         spec=spec,
         boards=boards,
         gaps=[
-            *(_gap(cell, latest.get(cell.key)) for cell in cells if cell.key not in measured),
+            *(_gap(cell, latest.get(cell.key)) for cell in stage.measured if cell.key not in measured),
+            *(Gap(c, "diverged", None) for c in stage.compressions if _status(measured.get(c.key)) == "diverged"),
             *(Gap(cell, "waits for its tuning", None) for cell in stage.waiting),
         ],
+        compressions=kinds(store, stage.compressions, measured),
         studies=stage.studies,
         diverged=[result for result in results if result.run.status == "diverged"],
         environments=store.environments(runs),
         fingerprints=sorted({run.fingerprint for run in runs}),
-        cells=len(cells) + len(stage.waiting),
-        measured=len(results),
+        cells=len(stage.measured) + len(stage.waiting),
+        measured=len(measured),
         contended=sum(run.contended for run in runs),
         reference=spread([run.reference_seconds for run in runs if run.reference_seconds is not None]),
         ended=ends[-1].strftime("%Y-%m-%d") if ends else None,
         besides={} if spec.published is None else {b.dataset: besides(store, b, spec.published) for b in boards},
     )
+
+
+def _status(run: RunRow | None) -> str | None:
+    return None if run is None else run.status
 
 
 def _gap(cell: Cell, attempt: RunRow | None) -> Gap:

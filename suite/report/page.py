@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from suite.report import evidence, tables
+from suite.report import compression_page, evidence, tables
 from suite.report.ablations import ablation_blocks
 from suite.report.comparison import comparisons
 from suite.report.document import Code, Folded, Heading, Paragraph, Picture, Table
@@ -43,6 +43,7 @@ def page(findings: Findings, command: str) -> list[Block]:
     ]
     for board in findings.boards:
         blocks += _board(findings, board)
+    blocks += compression_page.blocks(findings.compressions)
     blocks += [*evidence.whole(findings), *ablation_blocks(findings), *prediction_blocks(findings.boards)]
     blocks += tuning_blocks(spec, findings.studies)
     return [*blocks, *_failures(findings), *_provenance(findings, command)]

@@ -78,11 +78,16 @@ def colour(method: str) -> str:
 
 def lines(standings: Iterable[Standing], strokes: Sequence[Any] = _LINES) -> dict[str, Line]:
     """A line for each optimizer: its method's colour, and one of `strokes` for each optimizer of that method."""
+    return styled({s.optimizer: s.method for s in sorted(standings, key=lambda s: s.optimizer)}, strokes)
+
+
+def styled(methods: Mapping[str, str], strokes: Sequence[Any] = _LINES) -> dict[str, Line]:
+    """A line for each label of a method, as in `lines`."""
     found: dict[str, Line] = {}
     seen: dict[str, int] = {}
-    for standing in sorted(standings, key=lambda s: s.optimizer):
-        number = seen[standing.method] = seen.get(standing.method, -1) + 1
-        found[standing.optimizer] = Line(colour(standing.method), strokes[number % len(strokes)])
+    for label, method in methods.items():
+        number = seen[method] = seen.get(method, -1) + 1
+        found[label] = Line(colour(method), strokes[number % len(strokes)])
     return found
 
 
