@@ -85,12 +85,12 @@ def kinds(store: Store, cells: Iterable[Cell], measured: Mapping[str, RunRow]) -
     for cell in cells:
         if cell.compression is not None and cell.key in measured:
             run = measured[cell.key]
-            result = Smaller(cell, run, queries.compressions(store, run.id))
-            groups.setdefault((cell.dataset, _kind(cell.compression.method)), []).append(result)
+            if rows := queries.compressions(store, run.id):
+                result = Smaller(cell, run, rows)
+                groups.setdefault((cell.dataset, _kind(cell.compression.method)), []).append(result)
     return [
         Kind(dataset, name, results[0].cell.optimizer, results[0].run.floor, results)
         for (dataset, name), results in groups.items()
-        if any(result.rows for result in results)
     ]
 
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from suite.report.chart import Choice, LineChart, Pen, Style
+from suite.analysis.curves import band
+from suite.report.chart import Choice, LineChart, Style
+from suite.report.charts import Pen
 from suite.report.compression import LOSSES, moment, picture
 from suite.report.numbers import file_name
 from suite.report.palette import styled
@@ -62,7 +64,7 @@ def _figure(kind: Kind) -> Figure:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    from suite.report.figures import STYLE, draw
+    from suite.report.figures import STYLE
     from suite.report.scales import plain_decades
 
     with mpl.rc_context(STYLE):
@@ -71,7 +73,11 @@ def _figure(kind: Kind) -> Figure:
         for axis, iteration in zip(axes, kind.moments, strict=True):
             axis.set_yscale("log", nonpositive="mask")
             for label, line in _lines(kind).items():
-                draw(axis, _curves(kind, label, iteration, "train_loss"), line, label=label)
+                found = band(_curves(kind, label, iteration, "train_loss"), points=None)
+                if found is not None:
+                    axis.plot(found.x, found.median, label=label, marker="o", markersize=3.5, **line._asdict())
+                    if found.seeds > 1:
+                        axis.fill_between(found.x, found.low, found.high, color=line.color, alpha=0.18, linewidth=0)
             words = moment(iteration)
             axis.set_title(words[:1].upper() + words[1:])
             axis.set_xlabel(_SHARE)

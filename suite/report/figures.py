@@ -134,7 +134,7 @@ def _loss(board: Board) -> Figure:
         for standing in board.shown:
             done = [r.evaluations for r in standing.results if r.run.status == "done"]
             curves = [(getattr(e, quantity), e.train_loss - floor) for e in done]
-            draw(axis, curves, styles[standing.optimizer], label=_label(standing))
+            _draw(axis, curves, styles[standing.optimizer], label=_label(standing))
     for quantity, axis in panels.items():
         if any(standing.train_loss.n for standing in board.shown):  # what follows does not stretch the axes
             axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim())
@@ -207,10 +207,10 @@ def _fisher(board: Board) -> Figure:
             if not measured:
                 continue
             style = styles[standing.optimizer]
-            draw(axis, [own_curve(r, what) for r in measured], style, label=standing.optimizer)
+            _draw(axis, [own_curve(r, what) for r in measured], style, label=standing.optimizer)
             if optimum is not None:
                 best = [own_curve(r, optimum) for r in measured]
-                draw(axis, best, style._replace(linestyle=_DOTS), label=None, fill=False)
+                _draw(axis, best, style._replace(linestyle=_DOTS), label=None, fill=False)
         axis.set_xlabel("iteration")
     for axis in axes[2:]:
         axis.set_title("Efficiency of the direction")
@@ -230,7 +230,7 @@ def _steered(board: Board) -> bool:
     )
 
 
-def draw(axis: Axes, runs: Sequence[Curve], line: Line, *, label: str | None, fill: bool = True) -> None:
+def _draw(axis: Axes, runs: Sequence[Curve], line: Line, *, label: str | None, fill: bool = True) -> None:
     """The median over seeds as a line, the range as a band; without anything to draw, the legend's entry alone."""
     found = band(runs)
     if found is None:
