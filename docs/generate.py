@@ -56,11 +56,23 @@ MODULES = (
     "kfsvd.capture",
     "kfsvd.layers",
     "kfsvd.likelihoods",
+    "kfsvd.compression",
+    "kfsvd.compression.masks",
+    "kfsvd.compression.base",
+    "kfsvd.compression.magnitude",
+    "kfsvd.compression.surgeon",
+    "kfsvd.compression.quadratic",
+    "kfsvd.compression.svd",
+    "kfsvd.compression.row_weighted",
+    "kfsvd.compression.fisher_weighted",
     "kfsvd.cost",
     "kfsvd.cost.model",
     "kfsvd.cost.rates",
 )
 """The order of the page. Modules without a public name are there for what they say; any others with some come last."""
+
+WITHIN = ("kfsvd.compression",)
+"""Packages whose own public functions and classes are listed."""
 
 WHOLE = ("kfsvd.fisher",)
 """Modules whose functions are all listed."""
@@ -105,6 +117,10 @@ def public_names() -> dict[str, dict[str, Any]]:
         value = getattr(kfsvd, name)
         home = getattr(value, "__module__", None) or _home_of_constant(name)
         homes.setdefault(home, {})[name] = value
+    for package in map(importlib.import_module, WITHIN):
+        for value in (getattr(package, name) for name in package.__all__):
+            if inspect.isclass(value) or inspect.isfunction(value):
+                homes.setdefault(value.__module__, {})[value.__name__] = value
     for module in WHOLE:
         for name, value in vars(importlib.import_module(module)).items():
             if inspect.isfunction(value) and value.__module__ == module and not name.startswith("_"):

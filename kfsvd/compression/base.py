@@ -33,7 +33,12 @@ class Removal(ABC):
 
     @abstractmethod
     def change(self, gone: Tensor) -> Tensor:
-        """What is added to W, (d_out, d_in), so that the weights of `gone`, of the same shape, vanish."""
+        """What is added to W, (d_out, d_in), so that some weights vanish.
+
+        Args:
+            gone: (d_out, d_in) of bool, the weights that vanish.
+
+        """
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,13 @@ class Pruning(ABC):
 
 
 class Factors(NamedTuple):
-    """W_r = `left` (d_out, r) @ `right` (r, columns)."""
+    """W_r = `left` @ `right`.
+
+    Args:
+        left: (d_out, r).
+        right: (r, columns).
+
+    """
 
     left: Tensor
     right: Tensor

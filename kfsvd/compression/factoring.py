@@ -48,7 +48,14 @@ def factored(model: nn.Module, sample: Sampler | None, method: LowRank, ratio: f
 
 
 def rank_of(d_out: int, d_in: int, ratio: float) -> int:
-    """The rank ⌈ratio · d_out d_in/(d_out + d_in)⌉, whose factors hold about `ratio` of the weight's numbers."""
+    """The rank ⌈ratio · d_out d_in/(d_out + d_in)⌉, whose factors hold about `ratio` of the weight's numbers.
+
+    Args:
+        d_out: rows of the weight.
+        d_in: its columns.
+        ratio: in (0, 1].
+
+    """
     return math.ceil(ratio * d_out * d_in / (d_out + d_in) - 1e-9)
 
 

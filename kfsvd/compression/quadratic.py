@@ -96,12 +96,22 @@ class Quadratic:
         return cls((roots[0], roots[1]), (bases[0], bases[1]), values)
 
     def to(self, dtype: torch.dtype) -> Quadratic:
-        """The same in another dtype."""
+        """The same in another dtype.
+
+        Args:
+            dtype: float32 or float64.
+
+        """
         (a, b), (c, d) = self.roots, self.bases
         return Quadratic((a.to(dtype), b.to(dtype)), (c.to(dtype), d.to(dtype)), self.values.to(dtype))
 
     def apply(self, change: Tensor) -> Tensor:
-        """F δ, of the shape of δ (d_out, d_in)."""
+        """F δ, (d_out, d_in).
+
+        Args:
+            change: δ (d_out, d_in).
+
+        """
         if self._product is not None:
             a, b = self._product
             return b @ change @ a
