@@ -6,8 +6,8 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from suite.compression.spec import Compression
 from suite.errors import SuiteError
@@ -22,6 +22,27 @@ if TYPE_CHECKING:
     from suite.model import Model
     from suite.problems import ProblemSpec
     from suite.spec import Budget, Measure
+
+
+class Labelled(Protocol):
+    """What can be selected: cells, and runs of them."""
+
+    @property
+    def optimizer(self) -> str:
+        """Its label in the spec."""
+
+    @property
+    def dataset(self) -> str:
+        """Its label in the spec."""
+
+    @property
+    def seed(self) -> int:
+        """What it starts from."""
+
+
+_Selectable = TypeVar("_Selectable", bound=Labelled)
+
+_SEED = "\0 stands for the seed"  # which no name or option holds: YAML has no such character
 
 SELECTABLE = ("optimizer", "dataset", "seed", "compression")
 
@@ -57,31 +78,63 @@ class Cell:
     @cached_property
     def definition(self) -> dict[str, Any]:
         """All that the run depends on, as plain JSON values; whole numbers are integers (1.0 is 1)."""
-        method = _content(self.method)
-        for name in self.method.newer:
-            if getattr(self.method, name) == type(self.method).model_fields[name].default:
-                del method[name]
-        sources = {"method": self.method.sources, "problem": self.problem.sources}
-        from_outside = {part: digest for part, digest in sources.items() if digest is not None}
-        return {
-            **({"sources": from_outside} if from_outside else {}),
-            "method": method,
-            "problem": _content(self.problem),
-            "seed": self.seed,
-            "budget": _content(self.budget),
-            "measure": _content(self.measure),
-            **({} if self.compression is None else {"compression": _compression(self.compression)}),
-        }
+        return {**self._group.definition, "seed": self.seed}
 
     @cached_property
     def key(self) -> str:
         """First 16 hex digits of the SHA-256 of the definition's canonical JSON."""
-        return _digest(self.definition)
+        return _digest(f"{self.seed}".join(self._group.around_seed))
 
     @cached_property
     def group_key(self) -> str:
         """The same of the definition without its seed: what a cell's duration depends on."""
-        return _digest({name: value for name, value in self.definition.items() if name != "seed"})
+        return self._group.key
+
+    @cached_property
+    def _group(self) -> _Group:
+        parts = (self.method, self.problem, self.budget, self.measure, self.compression)
+        return _group(*map(_Same, parts))
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """A part of cells, known by its identity: cells share their parts, and there may be a hundred thousand."""
+
+    part: Any
+
+    def __hash__(self) -> int:
+        return id(self.part)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.part is other.part
+
+
+class _Group(NamedTuple):
+    """What cells share that differ in their seed alone."""
+
+    definition: dict[str, Any]
+    key: str
+    around_seed: tuple[str, str]  # the canonical JSON of a cell's definition before its seed and after
+
+
+@lru_cache(maxsize=4096)
+def _group(method: _Same, problem: _Same, budget: _Same, measure: _Same, compression: _Same) -> _Group:
+    content = _content(method.part)
+    for name in method.part.newer:
+        if getattr(method.part, name) == type(method.part).model_fields[name].default:
+            del content[name]
+    sources = {"method": method.part.sources, "problem": problem.part.sources}
+    from_outside = {part: digest for part, digest in sources.items() if digest is not None}
+    definition = {
+        **({"sources": from_outside} if from_outside else {}),
+        "method": content,
+        "problem": _content(problem.part),
+        "budget": _content(budget.part),
+        "measure": _content(measure.part),
+        **({} if compression.part is None else {"compression": _compression(compression.part)}),
+    }
+    before, after = _canonical({**definition, "seed": _SEED}).split(_canonical(_SEED))
+    return _Group(definition, _digest(_canonical(definition)), (before, after))
 
 
 def cells(spec: Spec) -> list[Cell]:
@@ -162,12 +215,12 @@ def _twin(spec: Spec, cell: Cell, other: Cell) -> str:
     return spec.document.located(fault)
 
 
-def select(cells: Iterable[Cell], expression: str) -> list[Cell]:
+def select(cells: Iterable[_Selectable], expression: str) -> list[_Selectable]:
     """The cells that an expression such as `optimizer=kpsvd,seed=0|1` picks, in their order.
 
     The keys are optimizer, dataset, seed and compression, the method by which a trained network is made smaller; `|`
-    joins values of a key. An optimizer that is a grid is
-    named by one of its labels, `kpsvd[lr=0.1]`, or as a whole, `kpsvd`.
+    joins values of a key. An optimizer that is a grid is named by one of its labels, `kpsvd[lr=0.1]`, or as a whole,
+    `kpsvd`.
 
     Raises:
         SuiteError: the expression is not of that form, or names what no cell has.
@@ -190,18 +243,19 @@ def select(cells: Iterable[Cell], expression: str) -> list[Cell]:
     ]
 
 
-def _named(cell: Cell, key: str) -> str:
+def _named(cell: Labelled, key: str) -> str:
     if key == "compression":
-        return "" if cell.compression is None else cell.compression.label
+        compression = getattr(cell, "compression", None)
+        return compression.label if isinstance(compression, Compression) else ""
     return str(getattr(cell, key))
 
 
-def _bears(cell: Cell, key: str, name: str) -> bool:
+def _bears(cell: Labelled, key: str, name: str) -> bool:
     label = _named(cell, key)
     return same_label(name, label) if key == "optimizer" else name == label
 
 
-def _check_names(matrix: Sequence[Cell], key: str, names: Iterable[str]) -> None:
+def _check_names(matrix: Sequence[Labelled], key: str, names: Iterable[str]) -> None:
     labels = dict.fromkeys(label for cell in matrix if (label := _named(cell, key)))
     known = dict.fromkeys([*map(base_label, labels), *labels]) if key == "optimizer" else labels
     for name in names:
@@ -209,8 +263,11 @@ def _check_names(matrix: Sequence[Cell], key: str, names: Iterable[str]) -> None
             raise SuiteError(f"selection: no cell has {key} {name!r}{did_you_mean(name, known)}")
 
 
-def _digest(definition: dict[str, Any]) -> str:
-    text = json.dumps(definition, sort_keys=True, separators=(",", ":"), allow_nan=False)
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
