@@ -232,15 +232,43 @@ def status(
     select: Select = None,
     any_sources: AnySources = False,
     allow_import: AllowImport = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every second, until no cell is left or Ctrl-C.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Show what is done, failed and missing.
+    """Show what is done, at work, failed and missing.
 
-    Example: kfsvd-bench status specs/quickstart.yaml
+    With --watch a running matrix from another terminal.
+
+    Example: kfsvd-bench status specs/quickstart.yaml --watch
     """
     from suite.commands.status import status
 
-    _leave(status(spec, db, select, any_sources=any_sources, allow_import=allow_import, json=json))
+    _leave(status(spec, db, select, any_sources=any_sources, allow_import=allow_import, watch=watch, json=json))
+
+
+@app.command()
+def logs(
+    cell: Annotated[
+        str,
+        typer.Argument(
+            metavar="CELL",
+            help="The cell's key, as status shows it, or its beginning; or a selection: 'optimizer=kpsvd,seed=0'.",
+        ),
+    ],
+    db: Database = DEFAULT_DATABASE,
+    json: Json = False,
+) -> None:
+    """Show what a cell has printed, while it runs and after.
+
+    The end of the output of the latest attempt, and the error if it failed.
+
+    Example: kfsvd-bench logs optimizer=kpsvd,dataset=digits,seed=0
+    """
+    from suite.commands.logs import logs
+
+    _leave(logs(cell, db, json=json))
 
 
 @app.command()

@@ -13,6 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from suite.terminal import printable
+
 if TYPE_CHECKING:
     from suite.matrix import Cell
     from suite.records import Records
@@ -80,7 +82,7 @@ class PlainView:
         """Say a warning once per optimizer."""
         if (cell.optimizer, text) not in self._notes:
             self._notes.add((cell.optimizer, text))
-            self._say(f"[yellow]note[/]  {escape(cell.optimizer)}: {escape(text)}")
+            self._say(f"[yellow]note[/]  {escape(cell.optimizer)}: {escape(printable(text))}")
 
     def finished(self, cell: Cell, slot: Slot, status: str, error: str | None) -> None:
         """The cell is over: one line, with the last line of an error."""
@@ -92,7 +94,7 @@ class PlainView:
             f"{state.iteration} iterations, loss {state.loss:.4g}, {state.seconds:.1f} s on {slot.name}"
         )
         if error:
-            line += f"\n            {escape(error.strip().splitlines()[-1])}"
+            line += f"\n            {escape(printable(error.strip()).splitlines()[-1])}"
         self._say(line)
 
     def elsewhere(self, waiting: int, ended: int) -> None:

@@ -98,6 +98,7 @@ def _measure(
 ) -> Summary:
     """Run what is missing, each cell once; then what follows from it, as long as anything does."""
     from suite.environment import current_environment
+    from suite.scheduling.executor import beside
     from suite.scheduling.local import Site, Summary
     from suite.scheduling.sharing import Provenance
     from suite.store import shown
@@ -123,7 +124,7 @@ def _measure(
                 fingerprint=library_fingerprint(),
                 since=store.newest(),
             )
-            site = Site(slots, store, provenance, folders, matrix.spec.scheduling)
+            site = Site(slots, store, provenance, folders, matrix.spec.scheduling, beside(db, "logs"))
         what = f"Tuning: {len(missing)} trials" if missing[0] in stage.trials else f"Measuring {len(missing)} cells"
         console.print(f"{what} on {where} into {shown(db)}")
         with view_for(console, len(missing)) as view:

@@ -54,7 +54,7 @@ class Choice:
         if self.name == "slurm":
             from suite.scheduling import slurm
 
-            return partial(slurm.run_cells, shards=self.shards or beside(db), db=db)
+            return partial(slurm.run_cells, shards=self.shards or beside(db, "shards"), db=db)
         if self.name == "ray":
             from suite.scheduling import ray
 
@@ -64,9 +64,9 @@ class Choice:
         return local.run_cells
 
 
-def beside(db: str) -> Path:
-    """The folder of a store's shards: results.sqlite → results.shards; of a server's, in the working folder."""
+def beside(db: str, kind: Literal["shards", "logs"]) -> Path:
+    """A folder that belongs to a store: results.sqlite → results.shards; of a server's, in the working folder."""
     from suite.store.urls import sqlite_file
 
     file = sqlite_file(db)
-    return Path("kfsvd-bench.shards") if file is None else file.with_suffix(".shards")
+    return Path(f"kfsvd-bench.{kind}") if file is None else file.with_suffix(f".{kind}")

@@ -6,25 +6,27 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import tempfile
 import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from suite.errors import SuiteError
 from suite.scheduling.messages import Finished, Job, Loaded, Measured, Message, Noted, Ready, Stop
+from suite.scheduling.output import Output, log_file
 from suite.scheduling.recording import record
 from suite.scheduling.sharing import SharedQueue
 from suite.scheduling.slots import THREAD_VARIABLES
 from suite.scheduling.worker import work
+from suite.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
+    from pathlib import Path
 
     from suite.bounds import Scheduling
     from suite.matrix import Cell
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
     from suite.scheduling.slots import Slot
     from suite.store import Store
 
-FLUSH_SECONDS = 1.0
-"""The store is committed at least this often: what a crash can lose at most."""
+FLUSH_SECONDS = 0.5
+"""The store is committed this often: with a quarter of one between a worker's records, a crash costs under a second."""
 
 GRACE_SECONDS = 10.0
 """How long an interrupted worker may take to send what it has measured before it is killed."""
@@ -97,7 +99,7 @@ class _Worker:
     slot: Slot
     process: BaseProcess
     connection: Connection
-    log: Path
+    output: Output
     ready: bool = False
     run: int | None = None
     cell: Cell | None = None
@@ -126,6 +128,7 @@ class Site:
     provenance: Provenance
     folders: Folders
     rules: Scheduling
+    logs: Path  # the folder for what cells print
 
 
 def run_cells(cells: Sequence[Cell], site: Site, view: View) -> Summary:
@@ -147,6 +150,7 @@ class _Scheduler:
         self.retried: set[str] = set()
         self.slots = site.slots[: 1 if site.rules.timing == "exclusive" else len(cells)]
         self.store, self.folders, self.rules = site.store, site.folders, site.rules
+        self.logs = site.logs
         self.view = view
         self.summary = Summary()
         self.workers: list[_Worker] = []
@@ -155,13 +159,13 @@ class _Scheduler:
         self._resources = contextlib.ExitStack()
 
     def __enter__(self) -> _Scheduler:
-        self.logs = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="kfsvd-bench-")))
         self._resources.enter_context(on_signals(self._on_signal))
         return self
 
     def __exit__(self, *_: object) -> None:
         for worker in self.workers:
             _end(worker)
+            worker.output.close()
         self._resources.close()
 
     def run(self) -> Summary:
@@ -169,9 +173,13 @@ class _Scheduler:
         flushed = time.monotonic()
         stopping = False
         while self.workers:
-            for ready in wait([w.connection for w in self.workers], timeout=0.1):
-                worker = next(w for w in self.workers if w.connection is ready)
-                self._receive(worker)
+            printing = [w.output.pipe for w in self.workers if w.output.open]
+            for ready in wait([*printing, *(w.connection for w in self.workers)], timeout=0.1):
+                for worker in [w for w in self.workers if ready in (w.connection, w.output.pipe)]:
+                    if ready is worker.connection:
+                        self._receive(worker)
+                    else:
+                        worker.output.read()
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 self._flush()
                 flushed = time.monotonic()
@@ -217,12 +225,13 @@ class _Scheduler:
     def _spawn(self, slot: Slot) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        log = self.logs / f"{slot.name.replace(':', '-').replace('/', '-')}-{time.monotonic_ns()}.log"
-        process = context.Process(target=work, args=(theirs, slot, str(log)), daemon=True, name=f"kfsvd {slot.name}")
+        output, printed = context.Pipe(duplex=False)
+        process = context.Process(target=work, args=(theirs, slot, printed), daemon=True, name=f"kfsvd {slot.name}")
         with _thread_environment(slot.threads):
             process.start()
         theirs.close()
-        return _Worker(slot, process, ours, log)
+        printed.close()
+        return _Worker(slot, process, ours, Output(output))
 
     def _receive(self, worker: _Worker) -> None:
         try:
@@ -270,11 +279,13 @@ class _Scheduler:
             if self.signals or idle > self.queue.elsewhere:  # else it waits for what another command runs
                 self.workers.remove(worker)
                 _end(worker)
+                worker.output.close()
             self.view.elsewhere(self.queue.elsewhere, self.queue.ended.total())
             return
         worker.cell, worker.run = cell, run = taken
         worker.asked, worker.begun = None, time.monotonic()
         worker.heard = worker.begun
+        worker.output.begin(log_file(self.logs, run))
         self.view.started(cell, worker.slot)
         try:
             worker.connection.send(Job(run, cell, self.folders))
@@ -284,6 +295,7 @@ class _Scheduler:
     def _finish(self, worker: _Worker, status: str, error: str | None, peak_memory: int | None = None) -> None:
         if worker.run is None or worker.cell is None:
             return
+        worker.output.end()
         if not self.store.finish(worker.run, status, error=error, peak_memory=peak_memory):
             status, error = "interrupted", "taken over by another command: this one was silent for too long"
             self.queue.lose(worker.cell)
@@ -300,13 +312,13 @@ class _Scheduler:
         worker.process.join(5)
         code = worker.process.exitcode
         cause = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
-        output = worker.log.read_text(errors="replace")[-4000:] if worker.log.exists() else ""
+        output = worker.output.last_words()
         started = worker.ready
         self._bury(worker, "error", f"the worker process ended with {cause}\n{output}")
         if started:
             self._replace(worker.slot)
         elif self.queue and not self.workers and not self.signals:
-            raise RuntimeError(f"no worker process could start: it ended with {cause}\n{output}")
+            raise SuiteError(f"no worker process could start: it ended with {cause}\n{printable(output)}")
 
     def _replace(self, slot: Slot) -> None:
         """A new worker in a slot, while cells are left."""
@@ -317,6 +329,7 @@ class _Scheduler:
         self.workers.remove(worker)
         _end(worker)
         self._finish(worker, status, error)
+        worker.output.close()
 
     def _stop(self) -> None:
         self.summary.interrupted = True

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from suite.errors import SuiteError
 from suite.scheduling.local import FLUSH_SECONDS, Summary, on_signals
 from suite.scheduling.messages import Finished, Job
+from suite.scheduling.output import KEPT_BYTES, Log, log_file
 from suite.scheduling.recording import record
 from suite.scheduling.remote import Order, settle
 from suite.scheduling.slots import Slot
@@ -312,6 +313,8 @@ class _Queue:
         self.submitted.remove(one)
         if not one.ours and (run is None or run.status == "interrupted"):
             self.waiting.append(one.cell)
+        if run is not None:
+            Log(log_file(self.site.logs, run.id)).add(_printed(one.job))
         if run is None or one.cell in self.waiting:
             self.view.finished(one.cell, one.slot, "interrupted", None)
             return
@@ -365,6 +368,12 @@ def _last_words(job: Any) -> str:
     output = job.paths.stderr
     text = output.read_text(errors="replace")[-4000:] if output.exists() else ""
     return f"the job {job.job_id} ended without a word ({job.state})\n{text}"
+
+
+def _printed(job: Any) -> bytes:
+    """The end of what a job has printed."""
+    parts = [path.read_bytes() for path in (job.paths.stdout, job.paths.stderr) if path.exists()]
+    return b"".join(parts)[-KEPT_BYTES:]
 
 
 def _last(store: Store, run: int) -> Any:

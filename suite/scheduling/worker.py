@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import os
 import signal
+import sys
 import traceback
 import warnings
 from typing import TYPE_CHECKING
@@ -34,20 +36,22 @@ class _InterruptedError(Exception):
     """The scheduler asks to stop."""
 
 
-def work(connection: Connection, slot: Slot, log: str) -> None:
+def work(connection: Connection, slot: Slot, printed: Connection) -> None:
     """Serve jobs until the scheduler says stop or is gone.
 
     Args:
         connection: to the scheduler; `Job` and `Stop` in, messages out.
         slot: the device, cores and threads to use.
-        log: the file that takes the process's output.
+        printed: to the scheduler; takes what the process and all that it starts print.
 
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the scheduler's to handle
     _lead_a_group()
-    with open(log, "ab", buffering=0) as output:
-        os.dup2(output.fileno(), 1)
-        os.dup2(output.fileno(), 2)
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")  # so that it is seen as it is printed
+        os.dup2(printed.fileno(), number)
+    printed.close()
     if slot.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, slot.cores)
     try:
@@ -71,6 +75,9 @@ def _lead_a_group() -> None:
 
 def _train(connection: Connection, device: torch.device, job: Job) -> None:
     for message in measuring(job, device, connection.poll):
+        if isinstance(message, Finished):  # what it has printed is out before it is over
+            sys.stdout.flush()
+            sys.stderr.flush()
         connection.send(message)
 
 

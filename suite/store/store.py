@@ -305,6 +305,7 @@ class Store:
             if fingerprint is not None:
                 query = query.where(RunRow.fingerprint == fingerprint)
             found.update((row.cell_key, row) for row in self.session.scalars(query))
+        self.session.expunge_all()  # else the rollback expires them, and each is read again by itself
         self.session.rollback()  # a reader holds no snapshot longer than it reads
         return found
 

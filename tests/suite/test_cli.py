@@ -21,6 +21,7 @@ VERBS = [
     "report",
     "export",
     "status",
+    "logs",
     "gate",
     "merge",
     "optimizers",

@@ -182,8 +182,8 @@ def test_options_of_another_executor_are_refused(tmp_path: Path) -> None:
 
 
 def test_shards_lie_beside_the_store() -> None:
-    assert beside("sqlite:///some/where/results.sqlite") == Path("some/where/results.shards")
-    assert beside("postgresql+psycopg://host/name") == Path("kfsvd-bench.shards")
+    assert beside("sqlite:///some/where/results.sqlite", "shards") == Path("some/where/results.shards")
+    assert beside("postgresql+psycopg://host/name", "shards") == Path("kfsvd-bench.shards")
 
 
 SBATCH = """\
