@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from suite.commands import DEFAULT_DATABASE
 from suite.errors import ExitCode, SuiteError
+from suite.terminal import printable
 
 app = typer.Typer(
     name="kfsvd-bench",
@@ -439,15 +441,25 @@ def _leave(code: ExitCode) -> NoReturn:
 
 
 def main() -> None:
-    """Run the command line; a `SuiteError` becomes one message and its exit code."""
+    """Run the command line; a `SuiteError` becomes one message and its exit code.
+
+    So does anything else, such as what a damaged store makes of its reader: with KFSVD_TRACEBACK=1 it is shown whole.
+    """
     try:
         app()
     except SuiteError as error:
-        print(f"kfsvd-bench: {error}", file=sys.stderr)
+        print(f"kfsvd-bench: {printable(str(error))}", file=sys.stderr)
         sys.exit(int(error.exit_code))
     except BrokenPipeError:  # `kfsvd-bench plan … | head`
         sys.stderr.close()
         sys.exit(int(ExitCode.FINE))
+    except Exception as error:
+        if os.environ.get("KFSVD_TRACEBACK") == "1":
+            raise
+        what = printable(" ".join(f"{type(error).__name__}: {error}".split()))[:500]
+        remedy = "a damaged store, else a fault of this program: KFSVD_TRACEBACK=1 shows where"
+        print(f"kfsvd-bench: unexpected {what}; {remedy}", file=sys.stderr)
+        sys.exit(int(ExitCode.USAGE))
 
 
 if __name__ == "__main__":
