@@ -74,3 +74,21 @@ def test_one_setting_turns_the_ranking_and_the_report_says_which() -> None:
     assert orders[1] == [{"adam": 1, "kpsvd": 1, "kfac": 1}, {"adam": 1, "kpsvd": 2, "kfac": 3}]
     flag = "The damping of kfac and kpsvd is not tuned but fixed at 1e-5 by the specification."
     assert (tuned.count(flag), mistuned.count(flag)) == (0, 2)
+
+
+def test_the_differences_of_compression_quoted_are_those_of_the_report() -> None:
+    page, report = ((REPORTS / name).read_text() for name in ("README.md", "compression/README.md"))
+    parts = re.split(r"^### ([\w-]+: [\w ]+)$", report.split("\n## Compression\n")[1], flags=re.MULTILINE)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert len(sections) == 9
+    quoted = re.findall(r"^\| ([\w-]+: [\w ]+) \| ([\w-]+) \| (.*) \|$", page, re.MULTILINE)
+    assert [section for section, *_ in quoted] == list(sections)
+    for section, method, values in quoted:
+        before = re.split(r"differences (?:before|after)", sections[section])[1]
+        (row,) = re.findall(rf"^\| {method} +\| [\w-]+kfac +\| training +\| (.*) \|$", before, re.MULTILINE)
+        found = [value.strip().replace("\\", "") for value in row.split("|")]
+        assert values.split(" | ") == found
+    ends = [tuple(map(float, pair)) for row in quoted for pair in re.findall(r"\[(\S+), (\S+)\]", row[2])]
+    missed = {"KFAC": sum(low > 0 for low, _ in ends), "KPSVD": sum(high < 0 for _, high in ends)}
+    assert (len(ends), missed) == (36, {"KFAC": 2, "KPSVD": 1})
+    assert "Of these 36 intervals 33 hold 0; two of the others are for KFAC, one for\n  KPSVD." in page

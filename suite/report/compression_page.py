@@ -22,13 +22,14 @@ _NAMES = ("method", "against", "loss")
 
 
 def differences(kind: Kind, pairs: Sequence[tuple[str, str]], iteration: int) -> TextTable:
-    """A − B of both losses at equal seeds, with intervals, by ratio."""
+    """A − B of both losses at equal seeds, with intervals, by ratio; at 1 there is no difference."""
+    ratios = [ratio for ratio in kind.ratios if ratio < 1]
     rows = [
-        [label, other, loss, *(_difference(kind, label, other, ratio, iteration, what) for ratio in kind.ratios)]
+        [label, other, loss, *(_difference(kind, label, other, ratio, iteration, what) for ratio in ratios)]
         for label, other in pairs
         for loss, what in LOSSES.items()
     ]
-    return TextTable(["method", "against", "loss", *map(share, kind.ratios)], rows)
+    return TextTable(["method", "against", "loss", *map(share, ratios)], rows)
 
 
 def _difference(kind: Kind, label: str, other: str, ratio: float, iteration: int, what: str) -> str:

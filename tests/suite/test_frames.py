@@ -20,7 +20,7 @@ from suite import frames
 from suite.commands.export import export
 from suite.errors import ExitCode, SuiteError
 from suite.frames import write_parquet
-from suite.records import Records
+from suite.records import Compressed, Records
 from suite.report import write_report
 from suite.store import open_store
 from suite.tidy import Tidy, kinds, write_csv, write_json
@@ -30,7 +30,7 @@ from tests.suite.stores import evaluations, finished, fisher, iterations, kept, 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TABLES = ["runs", "iterations", "evaluations", "fisher_errors", "inverse_ranks"]
+TABLES = ["runs", "iterations", "evaluations", "fisher_errors", "inverse_ranks", "compressions"]
 NAMES = ["experiment", "sources", "dataset", "optimizer", "compression", "seed", "run"]
 
 
@@ -48,7 +48,8 @@ def folder(tmp_path: Path) -> Path:
                 errors = [fisher("linear1", 60, 0.2, math.nan, 0.1, 0.3)] if cell.method.method == "kpsvd" else []
                 ranks = [kept("linear1", 60, 5, 3)] if cell.method.method == "kpsvd" else []
                 losses = evaluations([40.0, 20.0 + cell.seed])
-                finished(store, cell, Records(iterations(60), losses, errors, ranks))
+                smaller = [Compressed(0.5, 0, 500, 21.5, math.nan)] if cell.method.method == "adam" else []
+                finished(store, cell, Records(iterations(60), losses, errors, ranks, smaller))
         finished(store, matrix.cells[0], Records(iterations(60), evaluations([40.0, 19.0]), []))
         finished(store, matrix.cells[0], Records(iterations(60), evaluations([40.0, 18.0]), []), fingerprint="old")
     return tmp_path
