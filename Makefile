@@ -17,7 +17,8 @@ bench: environment
 
 test: environment check
 	@echo "== Testing"
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadscope -m "not serial"
+	$(VENV)/bin/python -m pytest -m serial
 
 check: environment
 	@echo "== Checking style and types"

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from suite.methods import METHODS
-from tests.suite.helpers import SMALL, bench, write_spec
+from tests.suite.helpers import SMALL, write_spec
+from tests.suite.helpers import process as bench
 
 VERBS = [
     "run",
@@ -57,6 +58,7 @@ def best_of_three(folder: Path, *arguments: str | Path) -> float:
     return min(times)
 
 
+@pytest.mark.serial
 def test_help_answers_in_under_0_3_seconds_and_plan_in_under_1(tmp_path: Path) -> None:
     assert best_of_three(tmp_path, "--help") < 0.3
     assert best_of_three(tmp_path, "plan", write_spec(tmp_path)) < 1

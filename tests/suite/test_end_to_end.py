@@ -1,15 +1,12 @@
-"""The main job through the command line: run, kill, resume, report; every number traced to its source."""
+"""The main job through the command line: run, resume, report; every number traced to its source."""
 
 from __future__ import annotations
 
 import csv
 import json
 import re
-import signal
 import sqlite3
-import subprocess
-import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -17,7 +14,10 @@ import torch
 from kfsvd import negative_log_likelihood
 from suite.commands.matrix import load_matrix
 from suite.problems import Folders, batches
-from tests.suite.helpers import SMALL, bench, command, environment, write_spec
+from tests.suite.helpers import SMALL, bench, write_spec
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OF_RUN = "JOIN runs ON runs.id = run_id"
 
@@ -225,93 +225,6 @@ def test_results_of_other_sources_do_not_count_unless_asked_for(measured: Path, 
     assert json.loads(bench(tmp_path, "plan", "small.yaml", "--json", "--any-sources").stdout)["measured"] == 8
     assert bench(tmp_path, "report", "small.yaml").returncode == 4
     assert json.loads(bench(tmp_path, "status", "small.yaml", "--json").stdout)["states"] == {"other sources": 8}
-
-
-LONG = SMALL.replace("iterations: 60", "iterations: 100000, seconds: 60").replace("fisher_every: 30, ", "")
-
-
-def wait_for_iterations(folder: Path, process: subprocess.Popen[str]) -> None:
-    """Until both slots have stored iterations."""
-    for _ in range(600):
-        assert process.poll() is None, process.communicate()
-        try:
-            if rows(folder, "SELECT count(DISTINCT run_id) FROM iterations") == [(2,)]:
-                return
-        except sqlite3.OperationalError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError("nothing was stored within a minute")
-
-
-def start(folder: Path) -> subprocess.Popen[str]:
-    write_spec(folder, LONG)
-    return subprocess.Popen(
-        command("run", "small.yaml", "--devices", "sim:2"),
-        cwd=folder,
-        env=environment(folder) | {"PYTHONPATH": str(Path(__file__).parents[2])},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def test_ctrl_c_keeps_every_record_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    process = start(tmp_path)
-    wait_for_iterations(tmp_path, process)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
-    assert process.returncode == 130, output
-    assert "the same command goes on from here" in output
-    runs = rows(tmp_path, "SELECT status, (SELECT count(*) FROM iterations WHERE run_id = runs.id) FROM runs")
-    assert [status for status, _ in runs] == ["interrupted", "interrupted"]
-    assert all(count > 10 for _, count in runs)
-    write_spec(tmp_path, SMALL)  # the budget is part of a cell: these are new cells in the same store
-    assert bench(tmp_path, "run", "small.yaml", "--devices", "sim:2").returncode == 0
-    assert rows(tmp_path, "SELECT status, count(*) FROM runs GROUP BY status") == [("done", 8), ("interrupted", 2)]
-
-
-def test_a_killed_scheduler_leaves_its_records_and_no_orphans(tmp_path: Path) -> None:
-    process = start(tmp_path)
-    wait_for_iterations(tmp_path, process)
-    children = subprocess.run(
-        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert len(children) >= 2
-    process.kill()
-    process.communicate(timeout=30)
-    kept = rows(tmp_path, "SELECT count(*) FROM iterations")
-    assert kept > [(10,)]
-    for _ in range(100):
-        if not any(Path(f"/proc/{child}").exists() for child in children):
-            break
-        time.sleep(0.1)
-    else:
-        raise AssertionError("a worker outlived its scheduler by ten seconds")
-    assert rows(tmp_path, "PRAGMA integrity_check") == [("ok",)]
-    write_spec(tmp_path, SMALL)
-    done = bench(tmp_path, "run", "small.yaml", "--devices", "sim:2", "--select", "optimizer=sgd,seed=0")
-    assert done.returncode == 0
-    assert "2 cells of an earlier command that died are recorded as interrupted" in done.stdout
-    assert rows(tmp_path, "SELECT count(*) FROM iterations") == [(kept[0][0] + 60,)]
-
-
-def test_a_killed_worker_costs_its_cell_and_no_other(tmp_path: Path) -> None:
-    process = start(tmp_path)
-    wait_for_iterations(tmp_path, process)
-    worker = subprocess.run(
-        ["pgrep", "-n", "-f", "spawn_main", "-P", str(process.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()[0]
-    subprocess.run(["kill", "-9", worker], check=True)
-    for _ in range(300):
-        if rows(tmp_path, "SELECT count(*) FROM runs") == [(3,)]:
-            break
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
-    assert "the worker process ended with signal SIGKILL" in output
-    ((error,),) = rows(tmp_path, "SELECT error FROM runs WHERE status = 'error'")
-    assert "signal SIGKILL" in str(error)
-    assert rows(tmp_path, "SELECT status, count(*) FROM runs GROUP BY status") == [("error", 1), ("interrupted", 2)]
 
 
 def test_a_cell_that_raises_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:

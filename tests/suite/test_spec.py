@@ -509,6 +509,7 @@ def test_an_exclusion_names_a_grid_or_one_of_its_labels_without_warning() -> Non
     assert spec.warnings == []
 
 
+@pytest.mark.serial
 def test_too_many_cells_are_refused_before_they_are_made() -> None:
     hundred = list(range(1, 101))
     grid = f"sgd, lr: {hundred}, momentum: {[n / 200 for n in hundred]}, weight_decay: {hundred}"

@@ -61,6 +61,7 @@ def test_seconds_are_those_of_the_training_clock(cell: Cell) -> None:
     assert rows[-1].seconds >= 0.2 > rows[-2].seconds
 
 
+@pytest.mark.serial
 def test_evaluation_stops_the_clock(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     training = training_of(cell, iterations=40)
     evaluate = training._evaluation

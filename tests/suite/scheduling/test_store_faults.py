@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.reliability import Evidence, fault
 from tests.suite.helpers import SMALL, command, environment, write_spec
+from tests.suite.store.test_migrations import filled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +62,10 @@ def wait_for_iterations(folder: Path, process: subprocess.Popen[str]) -> None:
     raise AssertionError("nothing was stored within a minute and a half")
 
 
+def url(folder: Path) -> str:
+    return f"sqlite:///{folder / STORE}"
+
+
 def whole(folder: Path) -> int:
     """Records of the runs, once it is known that the file is whole and no record between two is missing."""
     assert query(folder, "PRAGMA integrity_check") == [("ok",)]
@@ -69,9 +75,10 @@ def whole(folder: Path) -> int:
     return sum(count for count, _, _ in found)
 
 
-def finishes(folder: Path, kept: int, spec: str = CELL, iterations: int = 4000) -> None:
+def finishes(folder: Path, kept: int, evidence: Evidence, spec: str = CELL, iterations: int = 4000) -> None:
     code, output = run(folder, spec=spec)
     assert code == 0, output
+    evidence.once(url(folder), 1)
     assert query(folder, "SELECT count(*) FROM runs WHERE status = 'done'") == [(1,)]
     assert query(folder, "SELECT count(*) FROM runs WHERE status NOT IN ('done', 'interrupted')") == [(0,)]
     assert whole(folder) == kept + iterations
@@ -104,35 +111,39 @@ def one_message(output: str, message: str) -> None:
     assert message in line
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
+@fault("the disk is full", "a file system of 24 MB that fills up in the middle of a cell")
+def test_a_full_disk(tmp_path: Path, evidence: Evidence) -> None:
     with disk(tmp_path, "24m") as place:
         (place / "ballast").write_bytes(bytes(22 * 2**20))  # two MiB are left: room for the first flushes alone
         code, output = run(tmp_path, spec=LONG)
-        assert code == 2, output
+        evidence.ended(code, 2, output)
         one_message(output, "the disk is full: free some space; the same command then goes on")
         kept = whole(tmp_path)
         assert 0 < kept < 24000
+        evidence.lost = "what came after the last flush that fitted"
         (place / "ballast").unlink()
-        finishes(tmp_path, kept, LONG, 24000)
+        finishes(tmp_path, kept, evidence, LONG, 24000)
 
 
-def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
+@fault("the disk is full from the start", "a file system of 64 kB, on which no store can be made")
+def test_a_disk_that_is_full_from_the_start(tmp_path: Path, evidence: Evidence) -> None:
     with disk(tmp_path, "64k") as place:
         code, output = run(tmp_path)
-        assert code == 2, output
+        evidence.ended(code, 2, output)
         one_message(output, "the disk is full")
         mount("-o", "remount,size=16m", place)
-        finishes(tmp_path, 0)
+        finishes(tmp_path, 0, evidence)
 
 
-def test_a_read_only_disk(tmp_path: Path) -> None:
+@fault("the disk is read-only", "a file system remounted read-only, before there is a store and after")
+def test_a_read_only_disk(tmp_path: Path, evidence: Evidence) -> None:
     with disk(tmp_path, "16m") as place:
         mount("-o", "remount,ro", place)
         code, output = run(tmp_path)
-        assert code == 2, output
+        evidence.ended(code, 2, output)
         one_message(output, "the file cannot be opened: see its folder and permissions")
         mount("-o", "remount,rw", place)
-        finishes(tmp_path, 0)
+        finishes(tmp_path, 0, evidence)
         mount("-o", "remount,ro", place)
         (tmp_path / "again").mkdir()
         code, output = run(tmp_path)
@@ -151,26 +162,63 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def test_a_lock_beyond_sqlites_own_patience_costs_nothing(tmp_path: Path) -> None:
+@fault("the database is locked", "by another program, for seven seconds, longer than SQLite itself waits")
+def test_a_lock_beyond_sqlites_own_patience_costs_nothing(tmp_path: Path, evidence: Evidence) -> None:
     (tmp_path / "small").mkdir()
     process = start(tmp_path)
     wait_for_iterations(tmp_path, process)
     with locked(tmp_path):
         time.sleep(7)
     output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
+    evidence.ended(process.returncode, 0, output)
     assert query(tmp_path, "SELECT status FROM runs") == [("done",)]
-    assert whole(tmp_path) == 4000
+    finishes(tmp_path, 0, evidence)
 
 
-def test_a_lock_that_stays(tmp_path: Path) -> None:
+@fault("the database stays locked", "by another program, for longer than a command waits (a second instead of sixty)")
+def test_a_lock_that_stays(tmp_path: Path, evidence: Evidence) -> None:
     (tmp_path / "small").mkdir()
     process = start(tmp_path, "import suite.store.store as store\n\nstore.PATIENCE = 1.0\n")
     wait_for_iterations(tmp_path, process)
     with locked(tmp_path):
         before = query(tmp_path, "SELECT count(*) FROM iterations")
         output, _ = process.communicate(timeout=120)
-    assert process.returncode == 2, output
+    evidence.ended(process.returncode, 2, output)
+    evidence.lost = "what came while it was locked"
     one_message(output, "another program holds it locked: wait for it, or end it")
     assert [(whole(tmp_path),)] == before
-    finishes(tmp_path, before[0][0])
+    finishes(tmp_path, before[0][0], evidence)
+
+
+@fault("a store of a newer version", "a schema of number 9999")
+def test_a_newer_store_is_refused_and_stays_as_it_is(tmp_path: Path, evidence: Evidence) -> None:
+    (tmp_path / "small").mkdir()
+    with closing(sqlite3.connect(tmp_path / STORE)) as newer:
+        newer.executescript(
+            "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES (9999)"
+        )
+    before = (tmp_path / STORE).read_bytes()
+    for _ in range(2):
+        code, output = run(tmp_path)
+        evidence.ended(code, 2, output)
+        one_message(output, "was written by a newer kfsvd-bench (schema 9999")
+    evidence.refused(tmp_path / STORE, before)
+
+
+@fault("a store of an older version", "schema 0001 with a result; the command brings it up to date, a copy beside it")
+def test_an_older_store_is_migrated_with_a_copy_beside_it(tmp_path: Path, evidence: Evidence) -> None:
+    (tmp_path / "small").mkdir()
+    filled(url(tmp_path))
+    code, output = run(tmp_path)
+    evidence.ended(code, 0, output)
+    assert "is brought from schema 0001 to" in output
+    copy = tmp_path / "small" / "store.schema-0001.sqlite"
+    with closing(sqlite3.connect(copy)) as older:
+        assert older.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert older.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        kept = older.execute("SELECT id, cell_key, status FROM runs ORDER BY id").fetchall()
+    assert query(tmp_path, "SELECT id, cell_key, status FROM runs ORDER BY id")[: len(kept)] == kept
+    code, output = run(tmp_path)
+    assert code == 0, output
+    assert "1 of 1 cells are measured already" in output
+    evidence.once(url(tmp_path), 1 + len(kept))

@@ -123,6 +123,7 @@ def test_a_mirror_that_refuses_is_skipped(target: Path, closed_address: str) -> 
         check_arrived(download([closed_address, mirror.address], SHA256, target, silent), target)
 
 
+@pytest.mark.serial
 def test_a_mirror_that_is_silent_is_skipped_after_the_timeout(target: Path) -> None:
     start = time.monotonic()
     with serving(Mirror(b"", silent=True)) as mute, serving(Mirror(CONTENT)) as mirror:

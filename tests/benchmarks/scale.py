@@ -1,0 +1,157 @@
+"""How the suite scales: cells planned, cells scheduled, records written, rows reported.
+
+    python -m tests.benchmarks.scale
+
+writes its figures into reports/reliability.md, unless `--print`. They are of the wall clock: let nothing else run.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from suite.environment import current_environment
+from suite.records import Records
+from suite.report import write_report
+from suite.store import open_store
+from tests.reliability import SCALE, put
+from tests.suite.helpers import SMALL, command, environment, write_spec
+from tests.suite.stores import begin, evaluations, iterations, matrix_of
+
+if TYPE_CHECKING:
+    from suite.commands.matrix import Matrix
+
+ROOT = Path(__file__).parents[2]
+
+# A worker that measures nothing: what is left is what each cell costs beside its own work.
+IDLE = """
+import suite.scheduling.worker as worker
+from suite.records import Evaluation, Iteration, Records
+from suite.scheduling.messages import Finished, Loaded, Measured
+
+def measuring(job, device, should_stop):
+    about = dict(problem="digits", pixels=64, floor=1.0, test_floor=1.0, parameters=9, reference_seconds=0.01)
+    yield Loaded(job.run, **about)
+    steps = [Iteration(1, 0.1, 1.0, 0.1, 0.1, 0.1, 0.0, 0.0, 0.0)]
+    yield Measured(job.run, Records(steps, [Evaluation(1, 0.1, 0.1, 0.1, 1.0, 1.0)], []))
+    yield Finished(job.run, "done", None, 0)
+
+worker.measuring = measuring
+"""
+
+
+class Figure(NamedTuple):
+    """What was measured, and the bound that it is held to."""
+
+    what: str
+    measured: float
+    unit: str
+    bound: str
+    more: str = ""
+
+    @property
+    def row(self) -> str:
+        """For the table."""
+        number = f"{self.measured:,.0f}" if self.measured >= 1000 else f"{self.measured:.3g}"
+        return f"| {self.what} | {number} {self.unit}{self.more} | {self.bound} |"
+
+
+def spec_of(optimizers: int, seeds: int) -> str:
+    """A matrix of so many cells."""
+    rates = ", ".join(f"{0.001 * (1 + i):.4f}" for i in range(optimizers))
+    text = SMALL.replace("  sgd: {method: sgd, lr: 0.01}", f"  sgd: {{method: sgd, lr: [{rates}]}}")
+    text = text.replace("  adam: {method: adam, lr: 0.003}\n", "").replace("fisher_every: 30, ", "")
+    text = "\n".join(line for line in text.splitlines() if not line.startswith(("  kfac:", "  kpsvd:")))
+    return text.replace("seeds: [0, 1]", f"seeds: [{', '.join(map(str, range(seeds)))}]") + "\n"
+
+
+def timed(folder: Path, *arguments: str) -> float:
+    """Wall-clock seconds of a command, from its start to its end."""
+    begun = time.perf_counter()
+    subprocess.run(
+        command(*arguments),
+        cwd=folder,
+        env=environment(folder) | {"PYTHONPATH": f"{folder}:{ROOT}"},
+        check=True,
+        capture_output=True,
+    )
+    return time.perf_counter() - begun
+
+
+def planned(folder: Path) -> Figure:
+    """10⁵ cells in a new process."""
+    write_spec(folder, spec_of(100, 1000), "large.yaml")
+    return Figure("100,000 cells planned", timed(folder, "plan", "large.yaml"), "s", "under 3 s")
+
+
+def scheduled(folder: Path, few: int = 200, many: int = 2200) -> Figure:
+    """What a cell more costs, of cells that train nothing: claimed, sent, recorded, ended."""
+    (folder / "sitecustomize.py").write_text(IDLE)
+    seconds = []
+    for number in (few, many):
+        write_spec(folder, spec_of(number // 10, 10), f"idle-{number}.yaml")
+        store = f"sqlite:///idle-{number}.sqlite"
+        seconds.append(timed(folder, "run", f"idle-{number}.yaml", "--devices", "sim:1", "--db", store))
+    (folder / "sitecustomize.py").unlink()
+    each = (seconds[1] - seconds[0]) / (many - few) * 1000
+    return Figure("a cell scheduled, stored and ended, beside its training", each, "ms", "under 20 ms")
+
+
+def filled(folder: Path, runs: int, rows: int, batch: int) -> tuple[Matrix, str, Figure]:
+    """A store with `runs` times `rows` iterations, written as the scheduler does."""
+    matrix = matrix_of(folder, spec_of(runs // 8, 8))
+    url = f"sqlite:///{folder}/large.sqlite"
+    batches = [iterations(batch, start=start) for start in range(1, rows, batch)]
+    with open_store(url) as store:
+        begun = time.perf_counter()
+        for cell in matrix.cells:
+            run = begin(store, cell)
+            for some in batches:
+                store.append(run, Records(some, [], []))
+                store.flush()
+            store.append(run, Records([], evaluations([30.0 - i / 100 for i in range(500)]), []))
+            store.finish(run, "done")
+        seconds = time.perf_counter() - begun
+    size = (folder / "large.sqlite").stat().st_size / 1e6
+    what, more = f"{runs * rows:,} records written", f", {size:,.0f} MB"
+    return matrix, url, Figure(what, runs * rows / seconds, "records/s", "over 50,000 records/s", more)
+
+
+def reported(matrix: Matrix, url: str, folder: Path, rows: int) -> Figure:
+    """A report of it, in markdown with its figures."""
+    with open_store(url, create=False) as store:
+        begun = time.perf_counter()
+        write_report(store, matrix.spec, matrix.stage(None), folder, command="c", formats=["md"], fingerprint=None)
+        return Figure(f"{rows:,} records reported", time.perf_counter() - begun, "s", "under 15 s")
+
+
+def main() -> None:
+    """Measure, and write it down."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        figures = [planned(folder), scheduled(folder)]
+        matrix, url, written = filled(folder, runs=80, rows=125_000, batch=25_000)
+        figures += [written, reported(matrix, url, folder, 80 * 125_000)]
+    machine = current_environment()
+    text = "\n".join(
+        [
+            f"Measured on {dt.date.today()} on {machine.cores} cores of {machine.cpu}, Python {machine.python}, commit "
+            f"{(machine.commit or 'unknown')[:12]}.",
+            "",
+            "| what | measured | bound |",
+            "| --- | --- | --- |",
+            *(figure.row for figure in figures),
+        ]
+    )
+    print(text)
+    if sys.argv[1:] != ["--print"]:
+        put(text, SCALE)
+
+
+if __name__ == "__main__":
+    main()
