@@ -184,11 +184,11 @@ def _tables(findings: Findings) -> dict[str, Tidy]:
         "cells": Tidy(_CELL | _RUN, [(*_names(result), *_run(result)) for result in results]),
         "curves": Tidy(_CELL | _CURVE, [(*_names(r), *row) for r in results for row in _curve(r)]),
         "fisher": Tidy(_CELL | kinds(FisherError), [(*_names(r), *row) for r in results for row in r.fisher_errors]),
+        "ranks": Tidy(_CELL | kinds(InverseRank), [(*_names(r), *row) for r in results for row in r.inverse_ranks]),
         "compressions": Tidy(
             _COMPRESSION | kinds(Compressed),
             [(*_smaller(r), *row) for kind in findings.compressions for r in kind.results for row in r.rows],
         ),
-        "ranks": Tidy(_CELL | kinds(InverseRank), [(*_names(r), *row) for r in results for row in r.inverse_ranks]),
     }
 
 

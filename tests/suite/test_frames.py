@@ -195,11 +195,12 @@ def test_the_report_as_parquet_is_its_csv_with_types(folder: Path) -> None:
             formats=["csv", "parquet"],
             fingerprint="sources",
         )
-    names = ["cells", "curves", "fisher", "ranks"]
+    names = ["cells", "curves", "fisher", "ranks", "compressions"]
     assert [path.name for path in written] == [f"{name}.{kind}" for kind in ("csv", "parquet") for name in names]
     for name in names:
         plain, typed = pd.read_csv(folder / "out" / f"{name}.csv"), pd.read_parquet(folder / "out" / f"{name}.parquet")
-        assert len(plain) == len(typed) > 0
+        assert len(plain) == len(typed)
+        assert len(plain) > 0 or name == "compressions", "this spec compresses nothing"
         for column in plain:
             assert [None if pd.isna(value) else value for value in plain[column]] == [
                 None if pd.isna(value) else value for value in typed[column]
