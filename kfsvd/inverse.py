@@ -16,7 +16,8 @@ L_A⁻¹ A_2 L_A⁻ᵀ = E_A diag(s) E_Aᵀ, L_B⁻¹ B_2 L_B⁻ᵀ = E_B diag(t
 
 The guard. A second term is Frobenius-orthogonal to a positive first one, hence indefinite, and so may be their sum,
 although F is not: 1 + t_i s_j ≤ 0 turns a step into ascent. `floor` raises these denominators to at least 0.1;
-`absolute` takes their absolute value (the published code's choice), likewise not below 1e-6; `raise` refuses.
+`absolute` takes 1 + |t_i||s_j|, as the published code does: the second term then only ever shortens a step; `raise`
+refuses.
 """
 
 from __future__ import annotations
@@ -257,7 +258,7 @@ def guarded(denominators: Tensor, guard: Guard) -> Tensor:
     if guard == "floor":
         return denominators.clamp(min=FLOOR)
     if guard == "absolute":
-        return denominators.abs().clamp(min=1e-6)
+        return 1 + (denominators - 1).abs()
     if not bool((denominators > 0).all()):
         least = float(denominators.min())
         raise IndefiniteError(f"the rank-2 sum is not positive definite: least 1 + ts = {least:.3g}")

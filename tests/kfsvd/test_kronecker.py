@@ -89,14 +89,14 @@ def test_the_guard_can_refuse(rule: str) -> None:
         INDEFINITE.solve(torch.ones(2, 3).double(), damping=1e-3, rule=rule, guard="raise")
 
 
-def test_the_floor_is_a_tenth_of_the_damped_first_term() -> None:
+def test_the_floor_is_a_tenth_of_the_damped_first_term_and_absolute_adds_what_the_second_takes_away() -> None:
     lam = 1e-12
     gradient = torch.zeros(2, 3).double()
-    gradient[0, 1] = 1.0  # s = −4, t = 1: denominator −3 becomes 0.1
+    gradient[0, 1] = 1.0  # s = −4, t = 1: denominator −3 becomes 0.1, or 5
     direction = INDEFINITE.solve(gradient, damping=lam, rule="factored")
     assert float(direction[0, 1]) == pytest.approx(10, rel=1e-5)
     direction = INDEFINITE.solve(gradient, damping=lam, rule="factored", guard="absolute")
-    assert float(direction[0, 1]) == pytest.approx(1 / 3, rel=1e-5)
+    assert float(direction[0, 1]) == pytest.approx(1 / 5, rel=1e-5)
 
 
 @pytest.mark.parametrize(("method", "rule"), WITH_RULE)
