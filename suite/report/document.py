@@ -32,6 +32,13 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """Items of plain text, one beneath the other."""
+
+    items: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Code:
     """Text to be typed, as it is."""
 
@@ -69,7 +76,7 @@ class Folded:
     blocks: Sequence[Block]
 
 
-Block = Heading | Paragraph | Code | Table | Picture | Folded
+Block = Heading | Paragraph | Listing | Code | Table | Picture | Folded
 
 
 def pictures(blocks: Iterable[Block]) -> Iterator[Picture]:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from suite.report import tables
-from suite.report.document import Folded, Heading, Paragraph, Picture, Table
+from suite.report.document import Folded, Heading, Listing, Paragraph, Picture, Table
 from suite.report.flags import flags
 from suite.report.numbers import number
 from suite.report.statistics import against_baselines, overall, speedups
@@ -63,7 +63,9 @@ def explained(findings: Findings) -> Block:
 def care(findings: Findings, board: Board) -> list[Block]:
     """What to know before reading a board; nothing where there is nothing."""
     found = flags(findings, board)
-    return [Paragraph(f"Read this with care. {' '.join(found)}")] if found else []
+    if len(found) > 1:
+        return [Paragraph("Read this with care:"), Listing(found)]
+    return [Paragraph(f"Read this with care. {text}") for text in found]
 
 
 def differences(board: Board) -> list[Block]:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from suite.report.document import Code, Folded, Heading, Paragraph, Picture, Table
+from suite.report.document import Code, Folded, Heading, Listing, Paragraph, Picture, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -153,6 +153,9 @@ class _Writer:
             case Paragraph():
                 text = escape(block.text)
                 return rf"\textbf{{{text}}}" if block.strong and text else text
+            case Listing():
+                items = "\n".join(rf"\item {escape(item)}" for item in block.items)
+                return f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
             case Code():
                 lines = r"\\".join(map(escape, block.text.splitlines()))
                 return "\\begin{quote}\\ttfamily\\raggedright\n" + lines + "\n\\end{quote}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from suite.report.document import Code, Folded, Heading, Paragraph, Picture, Table
+from suite.report.document import Code, Folded, Heading, Listing, Paragraph, Picture, Table
 from suite.report.numbers import markdown
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def _block(block: Block, figures: Mapping[tuple[str, str], Path]) -> str:
         case Paragraph():
             text = markdown(block.text)
             return f"**{text}**" if block.strong and text else text
+        case Listing():
+            return "\n".join(f"* {markdown(item)}" for item in block.items)
         case Code():
             return f"```\n{block.text}\n```"
         case Table():

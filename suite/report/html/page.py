@@ -10,7 +10,7 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
-from suite.report.document import Code, Folded, Heading, Paragraph, Picture, Table
+from suite.report.document import Code, Folded, Heading, Listing, Paragraph, Picture, Table
 from suite.report.html.figure import chart_figure, picture_figure
 from suite.report.palette import DARK_PAGE, colour, in_the_dark
 
@@ -67,6 +67,8 @@ class _Writer:
             case Paragraph():
                 kind = ' class="warning"' if block.strong else ""
                 return f"<p{kind}>{escape(block.text)}</p>" if block.text else ""
+            case Listing():
+                return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in block.items)}</ul>"
             case Code():
                 return f'<pre tabindex="0"><code>{escape(block.text)}</code></pre>'
             case Table():

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from suite.report import figures, tables
+from suite.report import figures, html, latex, tables
+from suite.report.document import Heading, Listing
 from suite.report.flags import flags
 from suite.report.markdown import render
 from suite.report.page import page
@@ -150,6 +151,15 @@ def test_a_clean_board_is_flagged_for_not_being_tuned_alone(tmp_path: Path) -> N
     found = findings_of(tmp_path, three_seeds(), BOTH)
     assert flags(found, found.boards[0]) == [UNTUNED]
     assert f"Read this with care. {UNTUNED}" in render(page(found, "c"), {})
+
+
+def test_several_flags_stand_one_beneath_the_other_in_every_format() -> None:
+    blocks = [Listing(["a_b", "5 < 6 & more"])]
+    assert "* a\\_b\n* 5 \\< 6 " in render(blocks, {})
+    assert "<ul><li>a_b</li><li>5 &lt; 6 &amp; more</li></ul>" in html.render(
+        [Heading("t", level=1), *blocks], {}, {}, {}
+    )
+    assert "\\item a\\_b\n\\item 5" in latex.render(blocks, {})
 
 
 def test_the_page_says_what_a_target_is_or_why_it_is_no_number(tmp_path: Path) -> None:
