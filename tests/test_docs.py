@@ -113,7 +113,7 @@ def test_the_defaults_in_the_guide_are_measured_and_real() -> None:
     report = (ROOT / "reports" / "defaults" / "README.md").read_text()
     section = GUIDE.partition("## Where the defaults come from")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (.+?) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| (✓?) ?\|$", section, re.MULTILINE)
-    assert len(rows) == 12
+    assert len(rows) == 11
     boards = re.split(r"^## (curves|mnist|faces)$", report, flags=re.MULTILINE)
     measured = {
         name: dict(re.findall(r"^\| +\**[\d—]+\** +\| +\**(\S+?)\** +\| +\**([\d.]+)\** ", page, re.MULTILINE))

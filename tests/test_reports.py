@@ -54,6 +54,22 @@ def test_the_costs_quoted_are_those_of_the_page() -> None:
         assert re.search(quoted, page, re.MULTILINE), label
 
 
+def test_the_guide_counts_the_guards_as_they_came_out() -> None:
+    guide = (REPORTS.parent / "docs" / "guide.md").read_text()
+    report = (REPORTS / "guard" / "README.md").read_text()
+    differences = []
+    for board in re.split(r"^## (?=curves|mnist|faces)", report, flags=re.MULTILINE)[1:]:
+        found = re.findall(r"^\| \**\d\** +\| \**(\S+?)\** +\| +\**([\d.]+)\** +\|", board, re.MULTILINE)
+        losses = {name: float(loss) for name, loss in found}
+        differences += [losses[n] - losses[n.replace("floor", "absolute")] for n in losses if "guard=floor" in n]
+    assert len(differences) == 18
+    assert f"in {sum(difference < 0 for difference in differences)} of 18 pairs" in guide
+    assert (
+        f"by {-min(differences):.1f} nats at most, above it by {max(differences):.2f} at most".replace(" 0.", " .")
+        in guide
+    )
+
+
 def test_every_report_is_listed() -> None:
     page = (REPORTS / "README.md").read_text()
     for path in REPORTS.iterdir():

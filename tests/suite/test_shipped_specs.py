@@ -25,6 +25,7 @@ NAMES = [
     "defaults",
     "family",
     "fisher",
+    "guard",
     "seconds",
     "seconds-grid",
     "protocol",
