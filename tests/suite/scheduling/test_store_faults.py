@@ -194,6 +194,7 @@ def test_a_lock_that_stays(tmp_path: Path, evidence: Evidence) -> None:
 def test_a_newer_store_is_refused_and_stays_as_it_is(tmp_path: Path, evidence: Evidence) -> None:
     (tmp_path / "small").mkdir()
     with closing(sqlite3.connect(tmp_path / STORE)) as newer:
+        newer.execute("PRAGMA journal_mode = WAL")  # as in every version's stores
         newer.executescript(
             "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES (9999)"
         )
