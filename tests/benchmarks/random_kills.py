@@ -76,7 +76,7 @@ class Ordeal:
     folder: Path
     cells: int
     iterations: int
-    every: float  # mean seconds between kills
+    every: float  # mean seconds between kills, while all commands are at work
     random: random.Random
     most: float = math.inf  # kills
     kills: Kills = field(default_factory=Kills)
@@ -109,13 +109,15 @@ class Ordeal:
         write_spec(self.folder, spec_of(self.cells, self.iterations), NAME)
         begun = time.monotonic()
         running = [self.start() for _ in range(COMMANDS)]
-        due = begun + self._pause()
+        due: dict[int, float] = {}  # by a command's number: it is struck so long after it has begun with a cell
         while running and time.monotonic() - begun < limit:
             time.sleep(0.05)
-            at_work = [process for process in running if self._is_at_work(process)] if time.monotonic() > due else []
-            if at_work and self.kills.number < self.most:
-                self._kill(self.random.choice(at_work))
-                due = time.monotonic() + self._pause()
+            for process in running:
+                if process.pid not in due and self._is_at_work(process):
+                    due[process.pid] = time.monotonic() + self._pause()
+                if time.monotonic() > due.get(process.pid, math.inf) and self.kills.number < self.most:
+                    del due[process.pid]
+                    self._kill(process)
             ended = [process for process in running if process.poll() is not None]
             running = [process for process in running if process.poll() is None]
             # A command that was killed, or whose worker was, is called again while cells are left.
@@ -131,7 +133,7 @@ class Ordeal:
         return self.rows(mine) not in ([], [(0,)])
 
     def _pause(self) -> float:
-        return self.random.uniform(0.5, 1.5) * self.every
+        return self.random.uniform(0.0, 2.0) * self.every * COMMANDS
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
         """Its worker, or itself; at random."""

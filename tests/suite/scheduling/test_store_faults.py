@@ -41,7 +41,7 @@ def start(folder: Path, sabotage: str = "", spec: str = CELL) -> subprocess.Pope
 
 def run(folder: Path, sabotage: str = "", spec: str = CELL) -> tuple[int, str]:
     process = start(folder, sabotage, spec)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     return process.returncode, output
 
 
