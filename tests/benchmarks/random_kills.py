@@ -102,6 +102,7 @@ class Ordeal:
             env=environment(self.folder) | {"PYTHONPATH": str(ROOT)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # as from a terminal of its own
         )
 
     def run(self, limit: float) -> float:

@@ -62,7 +62,7 @@ def start(folder: Path, spec: str, sabotage: str = "", devices: str = "sim:2") -
 
 def run(folder: Path, spec: str, sabotage: str = "", devices: str = "sim:2") -> tuple[int, str]:
     process = start(folder, spec, sabotage, devices)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert rows(folder, "PRAGMA integrity_check") == [("ok",)]
     return process.returncode, output
 

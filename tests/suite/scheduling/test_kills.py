@@ -40,7 +40,7 @@ def rows(folder: Path, query: str) -> list[tuple[object, ...]]:
 
 def at_work(folder: Path, process: subprocess.Popen[str]) -> None:
     """Until both slots have stored iterations, and a random moment longer."""
-    for _ in range(3000):
+    for _ in range(9000):
         assert process.poll() is None, process.communicate()
         try:
             if rows(folder, "SELECT count(DISTINCT run_id) FROM iterations") >= [(2,)]:
@@ -49,7 +49,7 @@ def at_work(folder: Path, process: subprocess.Popen[str]) -> None:
         except sqlite3.OperationalError:
             pass
         time.sleep(0.02)
-    raise AssertionError("nothing was stored within a minute")
+    raise AssertionError("nothing was stored within three minutes")
 
 
 def silence(folder: Path) -> float:
@@ -67,7 +67,7 @@ def finishes(folder: Path, evidence: Evidence) -> None:
     every = "SELECT run_id, count(*), max(iteration) FROM iterations GROUP BY run_id"
     before = rows(folder, every)
     process = start(folder)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     evidence.once(url, 3)
     assert set(before) <= set(rows(folder, every))
@@ -78,7 +78,7 @@ def test_a_killed_worker_costs_its_cell_and_no_other(tmp_path: Path, evidence: E
     process = start(tmp_path)
     at_work(tmp_path, process)
     subprocess.run(["kill", "-9", str(random.choice(workers_of(process.pid)))], check=True)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     evidence.ended(process.returncode, 3, output)
     evidence.lost_at_most(RECORD_SECONDS)  # the rest was with the scheduler
     assert "the worker process ended with signal SIGKILL" in output
@@ -96,7 +96,7 @@ def test_a_killed_scheduler_leaves_its_records_and_no_orphans(tmp_path: Path, ev
     assert len(workers) == 2
     process.kill()
     evidence.lost_at_most(silence(tmp_path) + RECORD_SECONDS)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=60)
     evidence.ended(process.returncode, -9, output)
     for _ in range(100):
         if not any(Path(f"/proc/{worker}").exists() for worker in workers):
@@ -112,7 +112,7 @@ def test_ctrl_c_keeps_every_record_and_the_same_command_goes_on(tmp_path: Path, 
     process = start(tmp_path)
     at_work(tmp_path, process)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=60)
     evidence.ended(process.returncode, 130, output)
     assert "the same command goes on from here" in output
     runs = rows(tmp_path, "SELECT status, (SELECT count(*) FROM iterations WHERE run_id = runs.id) FROM runs")
@@ -125,7 +125,7 @@ def test_ctrl_c_keeps_every_record_and_the_same_command_goes_on(tmp_path: Path, 
 def test_a_matrix_under_random_kills_does_every_cell_once(tmp_path: Path, evidence: Evidence) -> None:
     (tmp_path / "kills").mkdir()
     ordeal = Ordeal(tmp_path / "kills", 10, 1000, 1.0, random.Random(), most=4)
-    ordeal.run(limit=240.0)
+    ordeal.run(limit=480.0)
     assert ordeal.check() >= 10
     assert ordeal.kills.number == 4
     evidence.code = "0 in the end"
