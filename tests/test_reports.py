@@ -70,6 +70,45 @@ def test_the_guide_counts_the_guards_as_they_came_out() -> None:
     )
 
 
+def boards_of(report: str) -> list[str]:
+    return re.split(r"^## (?=\w+\n\nData: )", (REPORTS / report / "README.md").read_text(), flags=re.MULTILINE)[1:]
+
+
+def test_the_published_losses_quoted_are_those_of_the_report() -> None:
+    page = (REPORTS / "README.md").read_text()
+    (mnist,) = (board for board in boards_of("autoencoders-as-published") if board.startswith("mnist"))
+    row = r"^\| (\S+) +\| \S+ +\| +8 \| +([\d.]+) \| +([\d.]+) \| +([+-][\d.]+ %) \|"
+    found = {name.replace("\\", ""): rest for name, *rest in re.findall(row, mnist, re.MULTILINE)}
+    for label, name in {
+        "SGD": "sgd",
+        "Adam": "adam",
+        "KFAC": "kfac",
+        "KPSVD": "kpsvd",
+        "Deflation": "deflation",
+        "Lanczos": "lanczos",
+        "KFAC-corrected": "kfac_corrected",
+    }.items():
+        ours, published, difference = found[name]
+        once, _, other = found.get(f"{name}-once", ("", "", ""))
+        cells = [label, published, ours, difference.replace("-", "−"), once, other.replace("-", "−")]
+        assert f"| {' | '.join(cells)} |".replace("|  |", "| |").replace("|  |", "| |") in page
+    losses = dict(re.findall(r"^\| \**\d\** +\| \**(\S+?)\** +\| +\**([\d.]+)\** +\|", mnist, re.MULTILINE))
+    two = f"{losses['kpsvd-at-lanczos']}, {losses['lanczos']} and {losses['deflation']}, evaluated"
+    assert two in page
+    assert f"{losses['kfac-at-corrected']} and {losses['kfac' + chr(92) + '_corrected']}." in page
+
+
+def test_the_ranks_of_the_family_quoted_are_those_of_the_report() -> None:
+    page, quoted = (REPORTS / "README.md").read_text(), {}
+    for board in boards_of("family"):
+        row = r"^\| \**(\d+)\** +\| \**(\S+?)\** +\| +\**([\d.]+ ± [\d.]+)\** +\|"
+        for rank, name, loss in re.findall(row, board, re.MULTILINE):
+            quoted.setdefault(name.replace("\\", ""), []).extend([rank, loss])
+    assert len(quoted) == 21
+    for name, cells in quoted.items():
+        assert f"| `{name}` | {' | '.join(cells)} |" in page
+
+
 def test_every_report_is_listed() -> None:
     page = (REPORTS / "README.md").read_text()
     for path in REPORTS.iterdir():
