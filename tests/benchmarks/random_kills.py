@@ -1,6 +1,6 @@
 """A matrix under random kills: workers and whole commands, two of which share it, killed -9 every few seconds.
 
-    python -m tests.benchmarks.random_kills [--cells 200] [--seconds 3] [--seed 0]
+    python -m tests.benchmarks.random_kills [--cells 200] [--seconds 2] [--seed 0]
 
 writes what it has found into reports/reliability.md. A command that is killed is called again. At the end every cell is
 done exactly once, the store is sound, no process is left, and the losses of a sample of cells are those of an
@@ -204,8 +204,8 @@ def main() -> None:
     """Run it, and write its result down."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--cells", type=int, default=200)
-    parser.add_argument("--iterations", type=int, default=2000)
-    parser.add_argument("--seconds", type=float, default=3.0, help="mean time between kills")
+    parser.add_argument("--iterations", type=int, default=500)
+    parser.add_argument("--seconds", type=float, default=2.0, help="mean time between kills")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=3600.0, help="seconds after which it is given up")
     given = parser.parse_args()

@@ -1,0 +1,56 @@
+"""The page of faults is what the tests of faults have written: no row without a test, no test without a row."""
+
+from __future__ import annotations
+
+import re
+
+from tests.reliability import FAULTS, HEADINGS, KILLS, MOST_LOST, SCALE, Fault, declared, rows_of, section
+
+
+def test_every_declared_fault_has_its_row_and_every_row_its_test() -> None:
+    assert len(declared()) >= 18
+    assert sorted(Fault(*row[:2]) for row in rows_of(section(FAULTS))) == sorted(declared())
+
+
+def test_every_row_is_of_a_store_that_is_whole_and_of_a_matrix_that_was_finished() -> None:
+    for row in rows_of(section(FAULTS)):
+        _, _, code, integrity, lost, again = row
+        assert len(row) == len(HEADINGS)
+        assert code in ("0", "2", "3", "130", "0 / 3", "3 / 0", "killed", "0 in the end"), row
+        assert integrity in ("ok", "ok / the server's"), row
+        assert re.search(r"(\d+) of \1 cells done, each once|byte for byte", again), row
+        for seconds in re.findall(r"([\d.]+) s\b", lost):
+            assert float(seconds) <= MOST_LOST, row
+
+
+def test_two_hundred_cells_under_random_kills_were_done_once_each() -> None:
+    text = section(KILLS)
+    assert "**200 of 200 cells are done, each exactly once**" in text
+    kills = re.search(r"\*\*(\d+) kills\*\* in (\d+) s: (\d+) of workers, (\d+) of commands", " ".join(text.split()))
+    assert kills
+    number, seconds, workers, commands = map(int, kills.groups())
+    assert number == workers + commands >= 40
+    assert seconds / number < 10, "every few seconds"
+    lost = re.search(r"at most ([\d.]+) s", text)
+    assert lost
+    assert float(lost[1]) <= MOST_LOST
+    assert re.search(r"losses\*\* of (\d+) of \1 cells", text)
+
+
+def number(text: str) -> float:
+    found = re.search(r"[\d,.]*\d", text)
+    assert found, text
+    return float(found[0].replace(",", ""))
+
+
+def test_the_figures_of_scale_are_within_their_bounds() -> None:
+    """By CPU; by the wall clock too, where the machine had nothing else to do."""
+    text = section(SCALE)
+    busy = re.search(r"other work that\s+kept ([\d.]+) processes busy", text)
+    assert busy
+    rows = rows_of(text)
+    assert len(rows) == 4
+    for what, cpu, wall, bound in rows:
+        for measured in [cpu, wall] if float(busy[1]) < 0.5 else [cpu]:
+            within = number(measured) < number(bound) if "under" in bound else number(measured) > number(bound)
+            assert within, f"{what}: {measured}, {bound}"
