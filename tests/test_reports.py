@@ -107,6 +107,15 @@ def test_the_ranks_of_the_family_quoted_are_those_of_the_report() -> None:
     assert len(quoted) == 21
     for name, cells in quoted.items():
         assert f"| `{name}` | {' | '.join(cells)} |" in page
+    readme = (REPORTS.parent / "README.md").read_text()
+    table = readme[readme.index("| optimizer | in specs") :].partition("\n\n")[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    shown = {
+        name: ranks
+        for row in rows
+        for name, ranks in zip(re.findall(r"`(\w+)`", row[1]), row[-1].split("; "), strict=False)
+    }
+    assert shown == {name: f"{cells[0]}, {cells[2]}" for name, cells in quoted.items()}
 
 
 def test_every_report_is_listed() -> None:
