@@ -73,7 +73,7 @@ class Evidence:
 
     code: str = ""
     integrity: str = ""
-    lost: str = "none"
+    lost: str = ""
     again: str = ""
 
     def ended(self, code: int, expected: int, output: str = "") -> None:
@@ -97,7 +97,15 @@ class Evidence:
     def lost_at_most(self, seconds: float) -> None:
         """How far the last record that is kept lies before the fault."""
         assert seconds <= PATIENCE, f"{seconds:.2f} s of records are lost"
-        self.lost = f"{max(0.0, seconds):.2f} s"
+        self.lost = f"{seconds:.2f} s" if seconds > 0 else "none"
+
+    def lost_nothing(self, url: str, iterations: int) -> None:
+        """Every result has all of its records."""
+        every = "SELECT count(*) FROM iterations JOIN runs ON runs.id = run_id WHERE status = 'done' GROUP BY run_id"
+        found = rows(url, every)
+        assert found
+        assert set(found) == {(iterations,)}
+        self.lost = "none"
 
     def once(self, url: str, cells: int) -> None:
         """Every cell is done, each exactly once."""
@@ -118,7 +126,7 @@ class Evidence:
         assert file.read_bytes() == before
         with closing(sqlite3.connect(file)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        self.integrity, self.again = "ok", "refused again: the file is as it was, byte for byte"
+        self.integrity, self.lost, self.again = "ok", "none", "refused again: the file is as it was, byte for byte"
 
 
 class Collector:

@@ -22,6 +22,7 @@ from suite.scheduling.slots import parse_devices
 from tests.benchmarks.random_kills import workers_of
 from tests.reliability import Evidence, fault
 from tests.suite.helpers import SMALL, bench, command, environment, write_spec
+from tests.suite.scheduling.tracing import TRACE, seconds_lost
 
 ROOT = Path(__file__).parents[3]
 TWO = SMALL.replace("seeds: [0, 1]", "seeds: [0]").replace("fisher_every: 30, ", "").replace("  kfac: {", "  # kfac: {")
@@ -72,6 +73,8 @@ def finishes(folder: Path, spec: str, evidence: Evidence, cells: int = 3) -> Non
     url = f"sqlite:///{folder}/kfsvd-bench.sqlite"
     before = rows(folder, "SELECT run_id, count(*), max(iteration) FROM iterations GROUP BY run_id")
     evidence.whole(url)
+    if not evidence.lost:  # what was done is complete, and nothing else had begun
+        evidence.lost_nothing(url, 60)
     code, output = run(folder, spec)
     assert code == 0, output
     evidence.once(url, cells)
@@ -149,6 +152,7 @@ def test_a_worker_that_sends_garbage_costs_its_cell_and_no_other(tmp_path: Path,
     assert statuses(tmp_path) == {"sgd": "done", "adam": "error", "kpsvd": "done"}
     ((error,),) = rows(tmp_path, "SELECT error FROM runs WHERE status = 'error'")
     assert "sent what cannot be read" in error
+    evidence.lost = "what this worker would have sent after it"
     finishes(tmp_path, TWO, evidence)
 
 
@@ -232,7 +236,7 @@ def test_a_worker_has_the_cores_and_threads_of_its_slot(tmp_path: Path) -> None:
 @fault("Ctrl-C twice", "SIGINT two times, while a worker does not answer the first: all stops at once")
 def test_ctrl_c_twice_stops_at_once_and_keeps_what_was_stored(tmp_path: Path, evidence: Evidence) -> None:
     deaf = BEFORE_TRAINING.format('import time; open("deaf", "w").close(); time.sleep(1000)')
-    process = start(tmp_path, SECONDS, deaf)
+    process = start(tmp_path, SECONDS, TRACE + textwrap.dedent(deaf))
     for _ in range(1800):
         assert process.poll() is None
         if (tmp_path / "deaf").exists() and rows(tmp_path, "SELECT count(*) FROM iterations") > [(10,)]:
@@ -250,6 +254,7 @@ def test_ctrl_c_twice_stops_at_once_and_keeps_what_was_stored(tmp_path: Path, ev
         time.sleep(0.01)
     output, _ = process.communicate(timeout=60)
     evidence.ended(process.returncode, 130, output)
+    evidence.lost_at_most(seconds_lost(tmp_path))
     assert statuses(tmp_path)["adam"] == "interrupted"
     assert rows(tmp_path, "SELECT count(*) > 10 FROM iterations") == [(1,)]
     finishes(tmp_path, SECONDS, evidence)

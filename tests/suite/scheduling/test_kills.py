@@ -10,10 +10,10 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from suite.training import RECORD_SECONDS
 from tests.benchmarks.random_kills import Ordeal, workers_of
 from tests.reliability import Evidence, fault
 from tests.suite.helpers import SMALL, command, environment, write_spec
+from tests.suite.scheduling.tracing import TRACE, seconds_lost
 
 ROOT = Path(__file__).parents[3]
 # Two seconds of training a cell: long enough to be killed in, short enough to be done again.
@@ -23,10 +23,11 @@ SPEC = SPEC.replace("seeds: [0, 1]", "seeds: [0]").replace("  kfac: {", "  # kfa
 
 def start(folder: Path) -> subprocess.Popen[str]:
     write_spec(folder, SPEC)
+    (folder / "sitecustomize.py").write_text(TRACE)
     return subprocess.Popen(
         command("run", "small.yaml", "--devices", "sim:2"),
         cwd=folder,
-        env=environment(folder) | {"PYTHONPATH": str(ROOT)},
+        env=environment(folder) | {"PYTHONPATH": f"{folder}:{ROOT}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -52,14 +53,6 @@ def at_work(folder: Path, process: subprocess.Popen[str]) -> None:
     raise AssertionError("nothing was stored within three minutes")
 
 
-def silence(folder: Path) -> float:
-    """Seconds since the last record of a cell at work was committed."""
-    now = time.time()
-    query = "SELECT (julianday(max(heartbeat_at)) - 2440587.5) * 86400 FROM runs WHERE status = 'running'"
-    ((flushed,),) = rows(folder, query)
-    return now - float(str(flushed))
-
-
 def finishes(folder: Path, evidence: Evidence) -> None:
     """The same command does what is left, and keeps what was there."""
     url = f"sqlite:///{folder}/kfsvd-bench.sqlite"
@@ -80,7 +73,7 @@ def test_a_killed_worker_costs_its_cell_and_no_other(tmp_path: Path, evidence: E
     subprocess.run(["kill", "-9", str(random.choice(workers_of(process.pid)))], check=True)
     output, _ = process.communicate(timeout=300)
     evidence.ended(process.returncode, 3, output)
-    evidence.lost_at_most(RECORD_SECONDS)  # the rest was with the scheduler
+    evidence.lost_at_most(seconds_lost(tmp_path))
     assert "the worker process ended with signal SIGKILL" in output
     ((error,),) = rows(tmp_path, "SELECT error FROM runs WHERE status = 'error'")
     assert "signal SIGKILL" in str(error)
@@ -95,7 +88,6 @@ def test_a_killed_scheduler_leaves_its_records_and_no_orphans(tmp_path: Path, ev
     workers = workers_of(process.pid)
     assert len(workers) == 2
     process.kill()
-    evidence.lost_at_most(silence(tmp_path) + RECORD_SECONDS)
     output, _ = process.communicate(timeout=60)
     evidence.ended(process.returncode, -9, output)
     for _ in range(100):
@@ -104,6 +96,7 @@ def test_a_killed_scheduler_leaves_its_records_and_no_orphans(tmp_path: Path, ev
         time.sleep(0.1)
     else:
         raise AssertionError("a worker outlived its scheduler by ten seconds")
+    evidence.lost_at_most(seconds_lost(tmp_path))
     finishes(tmp_path, evidence)
 
 
@@ -115,6 +108,8 @@ def test_ctrl_c_keeps_every_record_and_the_same_command_goes_on(tmp_path: Path, 
     output, _ = process.communicate(timeout=60)
     evidence.ended(process.returncode, 130, output)
     assert "the same command goes on from here" in output
+    assert seconds_lost(tmp_path) == 0
+    evidence.lost_at_most(0)
     runs = rows(tmp_path, "SELECT status, (SELECT count(*) FROM iterations WHERE run_id = runs.id) FROM runs")
     assert "interrupted" in {status for status, _ in runs}
     assert all(int(str(count)) > 10 for _, count in runs)

@@ -79,6 +79,8 @@ def finishes(folder: Path, kept: int, evidence: Evidence, spec: str = CELL, iter
     code, output = run(folder, spec=spec)
     assert code == 0, output
     evidence.once(url(folder), 1)
+    if not evidence.lost:
+        evidence.lost_nothing(url(folder), iterations)
     assert query(folder, "SELECT count(*) FROM runs WHERE status = 'done'") == [(1,)]
     assert query(folder, "SELECT count(*) FROM runs WHERE status NOT IN ('done', 'interrupted')") == [(0,)]
     assert whole(folder) == kept + iterations
@@ -219,6 +221,7 @@ def test_an_older_store_is_migrated_with_a_copy_beside_it(tmp_path: Path, eviden
         assert older.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
         kept = older.execute("SELECT id, cell_key, status FROM runs ORDER BY id").fetchall()
     assert query(tmp_path, "SELECT id, cell_key, status FROM runs ORDER BY id")[: len(kept)] == kept
+    evidence.lost = "none"
     code, output = run(tmp_path)
     assert code == 0, output
     assert "1 of 1 cells are measured already" in output
