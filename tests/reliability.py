@@ -191,5 +191,5 @@ def put(text: str, name: str, page: Path = PAGE) -> None:
 
 def rows_of(table: str) -> list[list[str]]:
     """The rows of a table in markdown, without its headings."""
-    lines = re.findall(r"^\| (.*) \|$", table, re.MULTILINE)
+    lines = re.findall(r"^\| (?!---)(.*) \|$", table, re.MULTILINE)
     return [line.split(" | ") for line in lines][1:]
