@@ -613,6 +613,7 @@ def test_a_damaged_file_is_a_spec_or_an_error(start: int, length: int, new: str)
     assert outcome(SMALL[:start] + new + SMALL[start + length :]) in (Spec, SpecError)
 
 
+@pytest.mark.serial
 def test_ten_thousand_cells_are_planned_in_a_second_without_torch() -> None:
     lr = [round(0.001 * n, 3) for n in range(1, 101)]
     text = changed("kpsvd, lr: 0.1", f"kpsvd, lr: {lr}, damping: {lr[:50]}")

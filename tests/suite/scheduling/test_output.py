@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import sqlite3
 import subprocess
 import threading
@@ -104,7 +105,8 @@ def test_a_running_matrix_is_seen_from_another_terminal(tmp_path: Path) -> None:
     assert while_it_runs.returncode == 0, while_it_runs.stderr
     assert "loud × digits × seed 0" in while_it_runs.stdout
     assert ": running on sim:0" in while_it_runs.stdout
-    assert r"step 3000 \x1b[2J" in while_it_runs.stdout
+    steps = [int(number) for number in re.findall(r"step (\d+) \\x1b\[2J", while_it_runs.stdout)]
+    assert steps[-1] >= 2900, "what a fast machine prints until the command looks is kept from its end"
     assert "\x1b" not in while_it_runs.stdout
     after = bench(tmp_path, "logs", "optimizer=loud")
     assert "the last words" in after.stdout
