@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from kfsvd.approximations.base import Approximation
@@ -17,6 +16,7 @@ from kfsvd.approximations.kpsvd import KPSVD
 from kfsvd.approximations.lanczos import Lanczos
 from kfsvd.approximations.tkfac import TKFAC
 from kfsvd.approximations.tnt import TNT
+from kfsvd.registry import made
 
 if TYPE_CHECKING:
     from kfsvd.curvature import Curvature
@@ -51,13 +51,7 @@ def approximation(method: str, **options: Any) -> Approximation:
         ValueError: no approximation has that name, it has no such option, or an option's value is invalid.
 
     """
-    if method not in APPROXIMATIONS:
-        raise ValueError(f"method must be one of {', '.join(APPROXIMATIONS)}; got {method!r}")
-    known = [field.name for field in fields(APPROXIMATIONS[method])]
-    for name in options:
-        if name not in known:
-            raise ValueError(f"{method} has no option {name!r}; it has {', '.join(known) or 'none'}")
-    return APPROXIMATIONS[method](**options)
+    return made(APPROXIMATIONS, method, options)
 
 
 def fit(method: str, samples: LayerSamples, **options: Any) -> Curvature:

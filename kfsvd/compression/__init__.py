@@ -14,7 +14,6 @@ Which Fisher matrix it is, sampled, exact or empirical, is said by `kfsvd.captur
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kfsvd.compression.base import Factors, LowRank, Pruning, Removal
@@ -27,6 +26,7 @@ from kfsvd.compression.quadratic import Quadratic, Structure
 from kfsvd.compression.row_weighted import RowWeighted
 from kfsvd.compression.surgeon import Surgeon
 from kfsvd.compression.svd import SVD
+from kfsvd.registry import made
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,10 +139,4 @@ def _made(known: Mapping[str, type[_M]], method: str | _M, options: Mapping[str,
         if options:
             raise ValueError(f"the options of a method that is given are its own; got {', '.join(options)}")
         return method
-    if method not in known:
-        raise ValueError(f"method must be one of {', '.join(known)}; got {method!r}")
-    names = [field.name for field in fields(known[method])]
-    for name in options:
-        if name not in names:
-            raise ValueError(f"{method} has no option {name!r}; it has {', '.join(names) or 'none'}")
-    return known[method](**options)
+    return made(known, method, options)
