@@ -15,3 +15,8 @@ def _label(label: str) -> str:
 
 
 Label = Annotated[str, AfterValidator(_label)]
+
+
+def labelled(optimizer: str, compressed_by: str) -> str:
+    """What is measured, for people: the optimizer's label, or "gfwsvd of adam" where its network is compressed."""
+    return f"{compressed_by} of {optimizer}" if compressed_by else optimizer

@@ -13,6 +13,7 @@ from suite.compression.spec import Compression
 from suite.errors import SuiteError
 from suite.faults import Fault, SpecError
 from suite.hints import did_you_mean
+from suite.labels import labelled
 from suite.spec import Spec, base_label, same_label
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ class Labelled(Protocol):
     def seed(self) -> int:
         """What it starts from."""
 
+    @property
+    def compressed_by(self) -> str:
+        """The label of the method that its network is compressed by; "" where it is not."""
+
 
 _Selectable = TypeVar("_Selectable", bound=Labelled)
 
@@ -61,9 +66,14 @@ class Cell:
     compression: Compression | None = None
 
     @property
+    def compressed_by(self) -> str:
+        """The label of the method that its network is compressed by; "" where it is not."""
+        return "" if self.compression is None else self.compression.label
+
+    @property
     def label(self) -> str:
         """The optimizer's, or "gfwsvd of adam" where its network is compressed."""
-        return self.optimizer if self.compression is None else f"{self.compression.label} of {self.optimizer}"
+        return labelled(self.optimizer, self.compressed_by)
 
     @property
     def name(self) -> str:
@@ -178,12 +188,8 @@ def compressions(spec: Spec, finals: Iterable[Cell]) -> list[Cell]:
     outline = spec.compression
     if outline is None:
         return []
-    made = [
-        replace(cell, compression=Compression(label, method, outline))
-        for cell in finals
-        if cell.optimizer == outline.trained_by
-        for label, method in outline.methods.items()
-    ]
+    ways = [Compression(label, method, outline) for label, method in outline.methods.items()]
+    made = [replace(cell, compression=way) for cell in finals if cell.optimizer == outline.trained_by for way in ways]
     first: dict[str, Cell] = {}
     for cell in made:
         other = first.setdefault(cell.key, cell)
@@ -244,10 +250,7 @@ def select(cells: Iterable[_Selectable], expression: str) -> list[_Selectable]:
 
 
 def _named(cell: Labelled, key: str) -> str:
-    if key == "compression":
-        compression = getattr(cell, "compression", None)
-        return compression.label if isinstance(compression, Compression) else ""
-    return str(getattr(cell, key))
+    return cell.compressed_by if key == "compression" else str(getattr(cell, key))
 
 
 def _bears(cell: Labelled, key: str, name: str) -> bool:

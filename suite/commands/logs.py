@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from suite.errors import ExitCode, SuiteError
+from suite.labels import labelled
 from suite.matrix import select
 from suite.scheduling.executor import beside
 from suite.scheduling.output import log_file
@@ -79,7 +80,7 @@ def _meant(cell: str, store: Store) -> RunRow:
 
 
 def _name(run: RunRow) -> str:
-    return f"{run.optimizer} × {run.dataset} × seed {run.seed}"
+    return f"{labelled(run.optimizer, run.compressed_by)} × {run.dataset} × seed {run.seed}"
 
 
 def _read(file: Path) -> str | None:

@@ -126,7 +126,7 @@ class Store:
             "group_key": cell.group_key,
             "fingerprint": fingerprint,
             "optimizer": cell.optimizer,
-            "compression": None if cell.compression is None else cell.compression.label,
+            "compression": cell.compressed_by or None,
             "dataset": cell.dataset,
             "seed": cell.seed,
             "definition": cell.definition,

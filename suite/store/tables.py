@@ -97,6 +97,11 @@ class RunRow(Table):
     peak_memory_bytes: Mapped[int | None] = mapped_column(_Long)
     error: Mapped[str | None] = mapped_column(Text)
 
+    @property
+    def compressed_by(self) -> str:
+        """As of its cell: "" where no network is compressed."""
+        return self.compression or ""
+
 
 class IterationRow(Table):
     """One step: the batch's loss before it, cumulative clock and CPU seconds, and its own seconds by phase."""

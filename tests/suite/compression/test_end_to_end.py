@@ -77,6 +77,15 @@ def test_nothing_is_measured_twice_and_a_new_method_alone(measured: Path, tmp_pa
     assert status["states"] == {"done": 2 + 2 * len(METHODS)}
 
 
+def test_what_one_of_them_has_printed_is_asked_for_by_its_method(measured: Path) -> None:
+    one = bench(measured, "logs", "compression=svd,seed=0")
+    assert one.returncode == 0, one.stderr
+    assert one.stdout.startswith("svd of adam × digits × seed 0 (key ")
+    several = bench(measured, "logs", "optimizer=adam,seed=0")
+    assert several.returncode == 2
+    assert all(f"  {method} of adam × digits × seed 0" in several.stderr for method in METHODS)
+
+
 def test_the_report_says_what_the_store_holds(measured: Path) -> None:
     kinds = [option for kind in ("md", "html", "csv", "json", "latex") for option in ("--format", kind)]
     done = bench(measured, "report", "small.yaml", *kinds)
