@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from suite.commands.matrix import Matrix
     from suite.matrix import Cell
-    from suite.store import Store
+    from suite.store import RunRow, Store
 
 WATCH_SECONDS = 1.0
 """How often a watched store is looked at: it changes with every flush of the command that runs."""
@@ -134,17 +134,18 @@ def _look(matrix: Matrix, db: str) -> Look:
                 states[key] = "other sources"
             if attempt.error and key not in measured:
                 errors[key] = attempt.error
-        running = _running([cell for cell in stage.known if states.get(cell.key) == "running"], store)
+        names = {cell.key: cell.name for cell in stage.known if states.get(cell.key) == "running"}
+        running = _running(names, [latest[key] for key in names], store)
     failed = [(cell, errors[cell.key]) for cell in stage.known if cell.key in errors]
     return Look(len(stage.cells), _counted(states, stage.known, len(stage.waiting)), running, failed)
 
 
-def _running(cells: list[Cell], store: Store) -> list[dict[str, Any]]:
+def _running(names: dict[str, str], runs: list[RunRow], store: Store) -> list[dict[str, Any]]:
+    """A row for each run, under the name that its cell's key stands for."""
     from suite.store.attempts import at_work, progress
 
-    names = {cell.key: cell.name for cell in cells}
     rows = []
-    for run in at_work(list(store.latest(list(names)).values())):
+    for run in at_work(runs):
         at = progress(store, run.id)
         row = {
             "cell": names[run.cell_key],
