@@ -31,23 +31,24 @@ class Packages:
         """Those of the sources in `root`; none where there is no pyproject.toml.
 
         Raises:
-            SuiteError: pyproject.toml cannot be read, or names no packages.
+            SuiteError: pyproject.toml or constraints.txt cannot be read, or has what is no package.
 
         """
-        try:
-            project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
-            wanted = [Requirement(each) for each in project.get("dependencies", [])]
-        except FileNotFoundError:
+        file = root / "pyproject.toml"
+        if not file.exists():
             return cls((), ())
+        try:
+            project = tomllib.loads(file.read_text("utf-8")).get("project", {})
+            wanted = [Requirement(each) for each in project.get("dependencies", [])]
+            file = root / "constraints.txt"
+            text = file.read_text("utf-8") if file.exists() else ""
+            pins = [Requirement(pin) for line in text.splitlines() if (pin := line.partition("#")[0].strip())]
         except (OSError, ValueError, InvalidRequirement) as error:
-            raise SuiteError(f"the pyproject.toml of the other revision cannot be read: {error}") from None
-        file = root / "constraints.txt"
-        lines = (
-            [line.partition("#")[0].strip() for line in file.read_text("utf-8").splitlines()] if file.exists() else []
-        )
+            why = " ".join(str(error).split())
+            raise SuiteError(f"the {file.name} of the other revision cannot be read: {why}") from None
         names = _closure({canonicalize_name(each.name) for each in wanted})
-        pins = [line for line in lines if line and canonicalize_name(Requirement(line).name) in names]
-        return cls(tuple(sorted(map(str, wanted))), tuple(sorted(pins)))
+        of_these = [str(pin) for pin in pins if canonicalize_name(pin.name) in names]
+        return cls(tuple(sorted(map(str, wanted))), tuple(sorted(of_these)))
 
     @property
     def key(self) -> str:

@@ -70,3 +70,9 @@ def test_a_pyproject_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     other = sources(tmp_path / "other", ["not a requirement!"])
     with pytest.raises(SuiteError, match=r"pyproject\.toml of the other revision"):
         Packages.of(other)
+
+
+def test_constraints_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
+    other = sources(tmp_path / "other", ["torch"], "torch==2.13.0\n-r more.txt\n")
+    with pytest.raises(SuiteError, match=r"constraints\.txt of the other revision cannot be read: .*-r more\.txt"):
+        Packages.of(other)
