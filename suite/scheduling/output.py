@@ -24,6 +24,13 @@ def log_file(folder: Path, run: int) -> Path:
     return folder / f"{run}.log"
 
 
+def end_of(file: Path) -> bytes:
+    """What is kept of a file for certain; the rest, whatever its size, is not read."""
+    with file.open("rb") as opened:
+        opened.seek(-min(file.stat().st_size, KEPT_BYTES), os.SEEK_END)
+        return opened.read(KEPT_BYTES)
+
+
 class Log:
     """The output of one run as a file, of which the beginning goes when it grows too long.
 
@@ -47,7 +54,7 @@ class Log:
 
     def _cut(self) -> None:
         """Leave the end alone; whoever reads meanwhile sees the one file or the other."""
-        end = self._file.read_bytes()[-KEPT_BYTES:]
+        end = end_of(self._file)
         self._gone += self._size - KEPT_BYTES
         shorter = self._file.with_suffix(".shorter")
         shorter.write_bytes(f"[{self._gone} bytes before this are left out]\n".encode() + end)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from suite.errors import SuiteError
 from suite.scheduling.local import FLUSH_SECONDS, Summary, on_signals
 from suite.scheduling.messages import Finished, Job
-from suite.scheduling.output import KEPT_BYTES, Log, log_file
+from suite.scheduling.output import KEPT_BYTES, Log, end_of, log_file
 from suite.scheduling.recording import record
 from suite.scheduling.remote import Order, settle
 from suite.scheduling.slots import Slot
@@ -372,8 +372,8 @@ def _last_words(job: Any) -> str:
 
 def _printed(job: Any) -> bytes:
     """The end of what a job has printed."""
-    parts = [path.read_bytes() for path in (job.paths.stdout, job.paths.stderr) if path.exists()]
-    return b"".join(parts)[-KEPT_BYTES:]
+    files = [path for path in (job.paths.stdout, job.paths.stderr) if path.exists()]
+    return b"".join(map(end_of, files))[-KEPT_BYTES:]
 
 
 def _last(store: Store, run: int) -> Any:
