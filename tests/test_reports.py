@@ -7,6 +7,27 @@ from pathlib import Path
 
 REPORTS = Path(__file__).parents[1] / "reports"
 
+KRONECKER = {
+    "KFAC": "kfac",
+    "KPSVD": "kpsvd",
+    "Deflation": "deflation",
+    "Lanczos": "lanczos",
+    "KFAC-corrected": "kfac_corrected",
+}
+"""The paper's five: as the page calls them, and as specifications do."""
+
+
+def boards_of(report: str) -> list[str]:
+    """The leaderboard and what follows of each data set."""
+    return re.split(r"^## (?=\w+\n\nData: )", (REPORTS / report / "README.md").read_text(), flags=re.MULTILINE)[1:]
+
+
+def standings(board: str) -> dict[str, tuple[str, str]]:
+    """Optimizer → rank and training loss, as they are printed."""
+    row = r"^\| \**(\d+)\** +\| \**(\S+?)\** +\| +\**([\d.]+(?: ± [\d.]+)?)\** +\|"
+    found = re.findall(row, board, re.MULTILINE)
+    return {name.replace("\\", ""): (rank, loss) for rank, name, loss in found}
+
 
 def test_the_fisher_errors_quoted_are_those_of_the_report() -> None:
     page, report = ((REPORTS / name).read_text() for name in ("README.md", "fisher/README.md"))
@@ -41,13 +62,7 @@ def test_the_seconds_quoted_are_those_of_the_report() -> None:
 def test_the_costs_quoted_are_those_of_the_page() -> None:
     page, report = ((REPORTS / name).read_text() for name in ("README.md", "step-cost.md"))
     mnist = report.split("\n\n## ")[1]
-    for label, name in {
-        "KFAC": "kfac",
-        "KPSVD": "kpsvd",
-        "Deflation": "deflation",
-        "Lanczos": "lanczos",
-        "KFAC-corrected": "kfac_corrected",
-    }.items():
+    for label, name in KRONECKER.items():
         (row,) = re.findall(rf"^\| {name} +\| (.*) \|$", mnist, re.MULTILINE)
         _, hundred, ten, _, refresh, state = (cell.strip() for cell in row.split("|"))
         quoted = rf"^\| {label} \| {hundred} \| \S+ \| {ten} \| \S+ \| {refresh} \| \S* ?\| {state} \| 6 \|$"
@@ -56,11 +71,9 @@ def test_the_costs_quoted_are_those_of_the_page() -> None:
 
 def test_the_guide_counts_the_guards_as_they_came_out() -> None:
     guide = (REPORTS.parent / "docs" / "guide.md").read_text()
-    report = (REPORTS / "guard" / "README.md").read_text()
     differences = []
-    for board in re.split(r"^## (?=curves|mnist|faces)", report, flags=re.MULTILINE)[1:]:
-        found = re.findall(r"^\| \**\d\** +\| \**(\S+?)\** +\| +\**([\d.]+)\** +\|", board, re.MULTILINE)
-        losses = {name: float(loss) for name, loss in found}
+    for board in boards_of("guard"):
+        losses = {name: float(loss) for name, (_, loss) in standings(board).items()}
         differences += [losses[n] - losses[n.replace("floor", "absolute")] for n in losses if "guard=floor" in n]
     assert len(differences) == 18
     assert f"in {sum(difference < 0 for difference in differences)} of 18 pairs" in guide
@@ -70,40 +83,25 @@ def test_the_guide_counts_the_guards_as_they_came_out() -> None:
     )
 
 
-def boards_of(report: str) -> list[str]:
-    return re.split(r"^## (?=\w+\n\nData: )", (REPORTS / report / "README.md").read_text(), flags=re.MULTILINE)[1:]
-
-
 def test_the_published_losses_quoted_are_those_of_the_report() -> None:
     page = (REPORTS / "README.md").read_text()
     (mnist,) = (board for board in boards_of("autoencoders-as-published") if board.startswith("mnist"))
     row = r"^\| (\S+) +\| \S+ +\| +8 \| +([\d.]+) \| +([\d.]+) \| +([+-][\d.]+ %) \|"
     found = {name.replace("\\", ""): rest for name, *rest in re.findall(row, mnist, re.MULTILINE)}
-    for label, name in {
-        "SGD": "sgd",
-        "Adam": "adam",
-        "KFAC": "kfac",
-        "KPSVD": "kpsvd",
-        "Deflation": "deflation",
-        "Lanczos": "lanczos",
-        "KFAC-corrected": "kfac_corrected",
-    }.items():
+    for label, name in ({"SGD": "sgd", "Adam": "adam"} | KRONECKER).items():
         ours, published, difference = found[name]
         once, _, other = found.get(f"{name}-once", ("", "", ""))
         cells = [label, published, ours, difference.replace("-", "−"), once, other.replace("-", "−")]
         assert f"| {' | '.join(cells)} |".replace("|  |", "| |").replace("|  |", "| |") in page
-    losses = dict(re.findall(r"^\| \**\d\** +\| \**(\S+?)\** +\| +\**([\d.]+)\** +\|", mnist, re.MULTILINE))
+    losses = {name: loss for name, (_, loss) in standings(mnist).items()}
     two = f"{losses['kpsvd-at-lanczos']}, {losses['lanczos']} and {losses['deflation']}, evaluated"
     assert two in page
-    assert f"{losses['kfac-at-corrected']} and {losses['kfac' + chr(92) + '_corrected']}." in page
+    assert f"{losses['kfac-at-corrected']} and {losses['kfac_corrected']}." in page
 
 
 def test_the_ranks_of_the_family_quoted_are_those_of_the_report() -> None:
-    page, quoted = (REPORTS / "README.md").read_text(), {}
-    for board in boards_of("family"):
-        row = r"^\| \**(\d+)\** +\| \**(\S+?)\** +\| +\**([\d.]+ ± [\d.]+)\** +\|"
-        for rank, name, loss in re.findall(row, board, re.MULTILINE):
-            quoted.setdefault(name.replace("\\", ""), []).extend([rank, loss])
+    page, boards = (REPORTS / "README.md").read_text(), [standings(board) for board in boards_of("family")]
+    quoted = {name: [cell for board in boards for cell in board[name]] for name in boards[0]}
     assert len(quoted) == 21
     for name, cells in quoted.items():
         assert f"| `{name}` | {' | '.join(cells)} |" in page
