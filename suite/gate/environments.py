@@ -81,9 +81,12 @@ def python_of(root: Path, present: Path) -> Path:
 
 
 def _build(folder: Path, python: Path, packages: Packages) -> None:
-    venv.create(folder, clear=True, with_pip=True)
     constraints = folder / "constraints.txt"
-    constraints.write_text("\n".join(packages.constraints), encoding="utf-8")
+    try:
+        venv.create(folder, clear=True, with_pip=True)
+        constraints.write_text("\n".join(packages.constraints), encoding="utf-8")
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SuiteError(f"the environment of the other revision cannot be built in {folder}: {error}") from None
     options = ["--quiet", "--constraint", str(constraints)]
     install = [str(python), "-m", "pip", "install", *options, *packages.dependencies]
     done = subprocess.run(install, capture_output=True, text=True, check=False)

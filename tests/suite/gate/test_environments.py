@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +66,18 @@ def test_packages_that_are_nowhere_are_an_error(tmp_path: Path, monkeypatch: pyt
     for _ in range(2):
         with pytest.raises(SuiteError, match=r"environment of the other revision cannot be built: .*gone"):
             python_of(other, present)
+
+
+def test_a_folder_that_takes_no_environment_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("venv.create", full)
+    present, other = sources(tmp_path / "present", []), sources(tmp_path / "other", ["numpy"])
+    with pytest.raises(SuiteError, match=r"cannot be built in .*No space left on device"):
+        python_of(other, present)
 
 
 def test_a_pyproject_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
