@@ -215,6 +215,7 @@ class _Scheduler:
 
     def _on_signal(self) -> None:
         self.signals += 1
+        self.summary.interrupted = True
 
     def _flush(self) -> None:
         for run in self.store.flush():
@@ -332,7 +333,6 @@ class _Scheduler:
         worker.output.close()
 
     def _stop(self) -> None:
-        self.summary.interrupted = True
         self.deadline = time.monotonic() + GRACE_SECONDS
         self.view.stopping()
         for worker in list(self.workers):

@@ -109,6 +109,7 @@ class _Driver:
     def stop(self) -> None:
         """Ctrl-C."""
         self.signals += 1
+        self.summary.interrupted = True
 
     def run(self) -> Summary:
         flushed, stopping, deadline = time.monotonic(), False, float("inf")
@@ -125,7 +126,6 @@ class _Driver:
                     self._drop([task], "timeout", why)
             if self.signals and not stopping:
                 stopping, deadline = True, time.monotonic() + GRACE_SECONDS
-                self.summary.interrupted = True
                 self.view.stopping()
                 for task in self.tasks:
                     self.ray.cancel(task.stream)

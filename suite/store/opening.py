@@ -38,15 +38,16 @@ def url_of(place: str | Path) -> str:
 
 
 def store_exists(url: str) -> bool:
-    """Whether there is something to open: a file, or tables on a server.
+    """Whether there is something to open: tables in a file or on a server. A file is there before its tables are.
 
     Raises:
-        StoreError: the URL is none that can be used here, or the server does not answer.
+        StoreError: the URL is none that can be used here, the server does not answer, or it is a database of something
+            else.
 
     """
     file = sqlite_file(url)
-    if file is not None:
-        return file.exists()
+    if file is not None and not file.exists():
+        return False
     with _connected(url) as connection:
         return _revision(connection, shown(url)) is not None
 

@@ -164,6 +164,35 @@ def test_who_waits_says_so_and_is_ended_by_ctrl_c(tmp_path: Path, url: str) -> N
     assert rows(url, "SELECT owner_pid, status FROM runs") == [(first.pid, "interrupted")]
 
 
+STRUCK = """
+import os, signal
+from suite.scheduling.sharing import SharedQueue
+
+look = SharedQueue.look
+
+def struck(self):
+    due = look(self)
+    if due:
+        os.kill(os.getpid(), signal.SIGINT)
+    return due
+
+SharedQueue.look = struck
+"""
+
+
+@SQLITE
+def test_ctrl_c_is_heeded_whenever_it_comes(tmp_path: Path, url: str) -> None:
+    write_spec(tmp_path, LONG)
+    with started(tmp_path, url) as first:
+        wait_until(lambda: rows(url, "SELECT count(*) FROM runs WHERE status = 'running'") == [(1,)])
+        (tmp_path / "sitecustomize.py").write_text(STRUCK)  # between looking for a free cell and taking one
+        with started(tmp_path, url) as second:
+            output, _ = second.communicate(timeout=60)
+            assert second.returncode == 130, output
+            assert "the same command goes on from here" in output
+        interrupted(first)
+
+
 @POSTGRES
 def test_who_waits_takes_over_what_another_gives_up(tmp_path: Path, url: str) -> None:
     write_spec(tmp_path, LONG)

@@ -188,6 +188,8 @@ def test_whether_a_store_exists_is_told_without_making_one(sqlite_url: str, tmp_
     with pytest.raises(StoreError, match="there is no store at"), open_store(sqlite_url, create=False):
         pass
     assert not (tmp_path / "store.sqlite").exists()
+    (tmp_path / "store.sqlite").touch()  # as it is for a moment while another command makes it
+    assert not store_exists(sqlite_url)
     with open_store(sqlite_url):
         pass
     assert store_exists(sqlite_url)
