@@ -23,7 +23,7 @@ from kfsvd.low_rank import LowRankInverse
 from suite.records import FisherError, InverseRank
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
@@ -107,21 +107,37 @@ def _efficiencies(
     iteration: int,
     seed: int,
 ) -> dict[str, float]:
-    """`direction_efficiency` of each layer's Δ as its inverse stands; NaN where a gradient or direction vanishes."""
+    """`direction_efficiency` of each layer's Δ with the inverses as they stand; NaN where it or a gradient vanishes."""
+    if not optimizer.inverses():
+        return {}
     generator = torch.Generator().manual_seed(1_000_003 * seed + iteration)
     chosen = torch.randperm(len(problem.train), generator=generator)[:_CHUNK]
     inputs, targets = problem.train.batch(chosen)
-    layers, inverses = optimizer.layers(), optimizer.inverses()
+    layers, damping = optimizer.layers(), optimizer.param_groups[0]["damping"]
+    parameters = {name: trained_parameters(layer) for name, layer in layers.items()}
     with evaluating(network):
         loss = negative_log_likelihood(problem.likelihood, network(inputs), targets).mean()
-        parts = torch.autograd.grad(loss, [p for layer in layers.values() for p in trained_parameters(layer)])
-    remaining, found = iter(parts), {}
-    for name, layer in layers.items():
-        gradient = as_matrix(layer, [next(remaining) for _ in trained_parameters(layer)])
-        if name in inverses:
-            direction = inverses[name](gradient)
-            found[name] = _efficiency(held_out[name].samples, gradient, direction, optimizer.param_groups[0]["damping"])
-    return found
+        parts = iter(torch.autograd.grad(loss, [p for own in parameters.values() for p in own]))
+    gradients = {name: [next(parts) for _ in own] for name, own in parameters.items()}
+    with _gradients([p for own in parameters.values() for p in own], [g for own in gradients.values() for g in own]):
+        directions = optimizer.precondition()
+    return {
+        name: _efficiency(held_out[name].samples, as_matrix(layers[name], gradients[name]), direction, damping)
+        for name, direction in directions.items()
+    }
+
+
+@contextmanager
+def _gradients(parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Iterator[None]:
+    """Parameters with other gradients, and with their own on the way out."""
+    own = [parameter.grad for parameter in parameters]
+    try:
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        yield
+    finally:
+        for parameter, gradient in zip(parameters, own, strict=True):
+            parameter.grad = gradient
 
 
 def _efficiency(samples: LayerSamples, gradient: Tensor, direction: Tensor, damping: float) -> float:

@@ -82,9 +82,10 @@ def test_the_errors_are_the_librarys_on_one_batch_and_fresh_examples(tmp_path: P
         assert row.best_held_out == pytest.approx(kfsvd.best_relative_error(outside, row.rank), rel=1e-9)
 
 
-@pytest.mark.parametrize("optimizer", ["kfac", "kpsvd"])
-def test_the_efficiency_is_that_of_the_dense_matrix(tmp_path: Path, optimizer: str) -> None:
-    run, _, errors = trained(cell_of(tmp_path, optimizer, SMALL))
+@pytest.mark.parametrize("method", ["kfac", "kpsvd", "exact", "two_level_kfac"])
+def test_the_efficiency_is_that_of_the_dense_matrix(tmp_path: Path, method: str) -> None:
+    label = method if f"method: {method}," in SMALL else "kpsvd"  # which makes room for those that are not there
+    run, _, errors = trained(cell_of(tmp_path, label, SMALL.replace(f"method: {label}", f"method: {method}")))
     network, problem, found = run.network.eval(), run.problem, run.optimizer
     assert isinstance(found, kfsvd.NaturalGradient)
     examples, labels = torch.Generator().manual_seed(1_000_003 + 60), torch.Generator().manual_seed(60)
@@ -94,13 +95,22 @@ def test_the_efficiency_is_that_of_the_dense_matrix(tmp_path: Path, optimizer: s
     batch = problem.train.batch(torch.randperm(len(problem.train), generator=again)[:2048])
     network.zero_grad()
     kfsvd.negative_log_likelihood("bernoulli", network(batch[0]), batch[1]).mean().backward()
-    for row in (row for row in errors if row.iteration == 60):
-        layer = found.layers()[row.layer]
+    gradients = {}
+    for name, layer in found.layers().items():
         assert layer.weight.grad is not None
         assert layer.bias is not None
         assert layer.bias.grad is not None
-        gradient = torch.cat([layer.weight.grad, layer.bias.grad[:, None]], 1)
-        g, d = (v.mT.flatten().double() for v in (gradient, found.inverses()[row.layer](gradient)))
+        gradients[name] = torch.cat([layer.weight.grad, layer.bias.grad[:, None]], 1)
+    if method == "exact":
+        directions = kfsvd.natural_gradient(found.samples(), gradients, 1.0)
+    elif method == "two_level_kfac":
+        directions = found.precondition()
+    else:
+        directions = {name: found.inverses()[name](gradient) for name, gradient in gradients.items()}
+    last = [row for row in errors if row.iteration == 60]
+    assert [row.layer for row in last] == LAYERS
+    for row in last:
+        g, d = (v[row.layer].mT.flatten().double() for v in (gradients, directions))
         damped = held_out[row.layer].dense().double() + 1.0 * torch.eye(len(g), dtype=torch.float64)
         expected = (g @ d) ** 2 / (d @ damped @ d) / (g @ torch.linalg.solve(damped, g))
         assert row.efficiency == pytest.approx(float(expected), rel=1e-4)
