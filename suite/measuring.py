@@ -136,8 +136,8 @@ def _gradients(parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Ite
             parameter.grad = gradient
         yield
     finally:
-        for parameter, gradient in zip(parameters, own, strict=True):
-            parameter.grad = gradient
+        for parameter, kept in zip(parameters, own, strict=True):
+            parameter.grad = kept
 
 
 def _efficiency(samples: LayerSamples, gradient: Tensor, direction: Tensor, damping: float) -> float:

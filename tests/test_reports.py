@@ -83,6 +83,41 @@ def test_the_guide_counts_the_guards_as_they_came_out() -> None:
     )
 
 
+def differences(board: str) -> dict[tuple[str, str], tuple[float, float, float]]:
+    """(Optimizer, other) → difference and its interval, either way round."""
+    part = board.partition("<summary>Differences from")[2].partition("</details>")[0]
+    rows = re.findall(r"^\| (\S+) +\| (\w+) +\| +(\S+) \\\[(\S+), (\S+?)\\\] \|", part, re.MULTILINE)
+    found = {(a.replace("\\", ""), b): (float(x), float(low), float(high)) for a, b, x, low, high in rows}
+    return {(b, a): (-x, -high, -low) for (a, b), (x, low, high) in found.items()} | found
+
+
+def test_the_autoencoders_quoted_are_those_of_the_report() -> None:
+    page, boards = (REPORTS / "README.md").read_text(), boards_of("autoencoders-cpu")
+    section = page.partition("## The autoencoders, tuned alike")[2].partition("## As published")[0]
+    each = [standings(board) for board in boards]
+    assert [board.split()[0] for board in boards] == ["curves", "mnist", "faces"]
+    assert len(each[0]) == 11
+    for name in each[0]:
+        assert f"| `{name}` | {' | '.join(cell for board in each for cell in board[name])} |" in section
+    found = [differences(board) for board in boards]
+    rows = re.findall(r"^\| (\w+) − (\w+) \| (.*) \|$", section, re.MULTILINE)
+    assert len(rows) == 9
+    for a, b, cells in rows:
+        quoted = [tuple(map(float, re.findall(r"-?[\d.]+", cell))) for cell in cells.split(" | ")]
+        assert quoted == [board[a, b] for board in found], (a, b)
+    variants = set(KRONECKER.values()) - {"kfac"}
+    assert all(board[name, "kfac"][2] >= 0 for board in found for name in variants), "none is shown to end lower"
+    readme = (REPORTS.parent / "README.md").read_text()
+    for board in found[1:]:
+        for name in ("kfac", "kpsvd"):
+            mean, low, high = (-x for x in board[name, "adam"])
+            assert f"{mean:.1f} " in readme
+            assert f"{high:.1f} to {low:.1f}" in readme
+    assert all(found[0][name, "adam"][1] < 0 < found[0][name, "adam"][2] for name in ("kfac", "kpsvd"))
+    report = (REPORTS / "autoencoders-cpu" / "README.md").read_text()
+    assert "Over 8 optimizers on 3 data sets nothing here is shown to go with a lower loss." in report
+
+
 def test_the_published_losses_quoted_are_those_of_the_report() -> None:
     page = (REPORTS / "README.md").read_text()
     (mnist,) = (board for board in boards_of("autoencoders-as-published") if board.startswith("mnist"))

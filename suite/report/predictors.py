@@ -47,7 +47,7 @@ class Point(NamedTuple):
     dataset: str
     optimizer: str
     method: str
-    fits: dict[str, dict[str, float]]  # layer → measure → its mean over the measurements up to the common end
+    fits: dict[str, dict[str, float]]  # layer → measure → its mean over measurements, see `_fits`
     losses: dict[str, float]  # EQUAL and END → training loss above the floor; ∞ where a seed diverged
 
 
@@ -120,10 +120,14 @@ def _loss_at(result: Result, iteration: float) -> float:
 
 
 def _fits(results: Iterable[Result], last: float) -> dict[str, dict[str, float]]:
-    """For each layer the mean over seeds of the mean over measurements, as far as all optimizers go."""
+    """For each layer the mean over seeds of the mean over measurements, as far as all optimizers go.
+
+    Of a run whose first measurement is beyond, that one.
+    """
     each: dict[tuple[str, str], list[float]] = {}
     for result in results:
-        rows = [row for row in result.own_errors if row.iteration <= last]
+        until = max(last, min((float(row.iteration) for row in result.own_errors), default=0.0))
+        rows = [row for row in result.own_errors if row.iteration <= until]
         for layer in dict.fromkeys(row.layer for row in rows):
             for measure in MEASURES:
                 mean = _finite_mean([getattr(row, measure) for row in rows if row.layer == layer])
@@ -177,11 +181,11 @@ def prediction_blocks(boards: Sequence[Board]) -> list[Block]:
         Heading("Does a better fit train faster?"),
         Paragraph(
             "Fisher errors and efficiencies are those of each optimizer's own approximation, means over its "
-            f"measurements and seeds; losses {EQUAL} are those where the first optimizer ends. A seed that diverged "
-            "puts its optimizer last."
+            f"measurements and seeds; losses {EQUAL} are those where the first optimizer ends, and measurements those "
+            "up to there, or the first where that comes later. A seed that diverged puts its optimizer last."
         ),
         Picture("", NAME, f"Fisher errors and efficiency, mean over layers, against the {loss}"),
-        Paragraph(" ".join(sentences(given.found, len(datasets)))),
+        Paragraph(" ".join(sentences(given.found))),
         Table(TextTable(headings, rows), names=("measure", "loss")),
         Paragraph(
             "Spearman's correlation between the order of the optimizers in a measure, the better first, and their "
@@ -198,9 +202,10 @@ def _plain(value: float) -> str:
     return "—" if math.isnan(value) else f"{value:.2f}"
 
 
-def sentences(found: Sequence[Prediction], datasets: int) -> tuple[str, str]:
+def sentences(found: Sequence[Prediction]) -> tuple[str, str]:
     """What is shown to predict, and what is not: no more than the intervals say."""
     items = min(row.agreement.n for row in found)
+    datasets = min(sum(not math.isnan(value) for value in row.by_dataset.values()) for row in found)
     over = f"Over {items} optimizers on {datasets} data set{'s' if datasets > 1 else ''}"
     better = [row for row in found if row.agreement.interval.known and row.agreement.interval.low > 0]
     worse = [row for row in found if row.agreement.interval.known and row.agreement.interval.high < 0]

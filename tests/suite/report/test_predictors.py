@@ -100,6 +100,20 @@ def test_losses_after_equal_iterations_stand_beside_those_at_the_end_where_they_
     assert values["in_batch", END] == pytest.approx(expected)
 
 
+def test_an_optimizer_whose_first_measurement_comes_later_counts_with_that_one(tmp_path: Path) -> None:
+    matrix = matrix_of(tmp_path, FIVE)
+    with open_store("sqlite://") as store:
+        for cell in matrix.cells:
+            if cell.optimizer in ENDS and cell.seed == 0:
+                losses = [40.0, 30.0, ENDS[cell.optimizer]] + ([6.0] if cell.optimizer != "tkfac" else [])
+                rows = [fisher("linear1", i, FIRST[cell.optimizer] * (i < 70), 0.5, 0, 0) for i in (60, 80)]
+                finished(store, cell, Records(iterations(20 * len(losses) - 20), evaluations(losses), rows))
+        given = predictions(findings(store, matrix.spec, matrix.stage(None), None).boards)
+    assert given is not None
+    values = {(row.measure, row.when): row.agreement.value for row in given.found}
+    assert values["in_batch", EQUAL] == pytest.approx(1.0), "by errors at iteration 60, beyond the common end of 40"
+
+
 def test_two_optimizers_with_errors_are_too_few(tmp_path: Path) -> None:
     boards = found_of(tmp_path, {"kfac": 20.0, "kpsvd": 18.0}).boards
     assert predictions(boards) is None
@@ -133,7 +147,8 @@ def test_the_section(tmp_path: Path) -> None:
 )
 def test_sentences_say_no_more_than_the_interval(low: float, high: float, n: int, first: str, second: str) -> None:
     interval = UNKNOWN if math.isnan(low) else Interval(low, high)
-    said = sentences([Prediction("efficiency", EQUAL, Estimate(0.5, interval, n), {"digits": 0.5})], 2)
+    said = sentences([Prediction("efficiency", EQUAL, Estimate(0.5, interval, n), {"digits": 0.5, "mnist": math.nan})])
+    assert f"Over {n} optimizers on 1 data set " in said[0], "those where there is an order"
     assert first in said[0]
     assert second in said[1]
 
