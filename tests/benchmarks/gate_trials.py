@@ -5,6 +5,7 @@
 
 Each trial is appended to a journal as soon as it has ended, with the gate that gave it; trials of other sources of the
 gate, or of another spec, do not count. Those of other versions of the library do: both sides of a trial have the same.
+Several of these commands may run at once and share the journal.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from suite.gate.sides import HERE
 WANTED = {SAME: 100, **dict.fromkeys(INJECTIONS, 20)}
 SPEC = HERE / "specs" / "ci.yaml"
 REPORT = HERE / "reports" / "gate.md"
+JOURNAL = HERE / "reports" / "gate" / "trials.jsonl"
 
 
 def sources() -> str:
@@ -102,19 +104,17 @@ which is a miss of the slower step, not a false alarm.
 def main() -> None:
     """Try what is missing, or write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--journal", type=Path, default=Path("kfsvd-bench-gate-trials.log"))
+    parser.add_argument("--journal", type=Path, default=JOURNAL)
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--only", choices=TRIALS)
     arguments = parser.parse_args()
-    trials = read(arguments.journal)
     if arguments.table:
-        REPORT.write_text(page(trials), encoding="utf-8")
+        REPORT.write_text(page(read(arguments.journal)), encoding="utf-8")
         return
+    arguments.journal.parent.mkdir(exist_ok=True)
     _, plan = plan_of(SPEC, Measuring(), Output())
-    for name in missing(trials):
-        if arguments.only not in (None, name):
-            continue
-        load = os.getloadavg()[0]
+    while left := [name for name in missing(read(arguments.journal)) if arguments.only in (None, name)]:
+        name, load = left[0], os.getloadavg()[0]
         done = trial(plan, name)
         when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         of = {"sources": sources(), "library": library_fingerprint()}
