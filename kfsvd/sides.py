@@ -9,20 +9,23 @@ import torch
 
 from kfsvd.inverse import FLOOR, symmetric_eigh
 from kfsvd.subspace import Subspace
+from kfsvd.thin import times_thin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
 _ISOTROPIC = 0.93
 """The part of a side's tolerance for y; the rest is for inexact eigenvectors."""
 _KEPT = 0.65
 """Eigenvalues beyond this part of the bound s are kept: so it can be shown, and still at the refreshes that follow."""
+_ROUNDINGS = 100
+"""So many roundings of ‖P‖² are added to a difference of squared norms, whose products are rounded in P's dtype."""
 PROBES, POWERS = 8, 4
 """Random columns, and the power of the matrix, by which a norm is bounded."""
 _MOST_TRIES = 8
 """Steps of subspace iteration beyond which a full eigendecomposition is made."""
+_MOST_CHANGES = 16
+"""Tightened bounds and extended sides beyond which the second product is left with the bound that it has."""
 
 
 class Side(NamedTuple):
@@ -51,7 +54,14 @@ class Second(NamedTuple):
     vectors: Tensor  # diag(θ + a)^(-1/2) W (k, k)
     values: Tensor  # s (k,)
     largest: float  # |s|
-    remainder: float  # a bound of S_r
+    across: float  # a bound of |C|, what S takes from J to beyond it and back
+    beyond: float  # a bound of |E|, what S does beyond J
+    tight: bool  # whether that bound is as good as can be had
+
+    @property
+    def remainder(self) -> float:
+        """A bound of S_r: of [[0, C], [Cᵀ, E]], it is the largest eigenvalue of [[0, |C|], [|C|, |E|]]."""
+        return _joined(self.beyond, self.across)
 
 
 def damped_side(factor: Tensor, shift: float, tolerance: float, start: Tensor | None) -> Side:
@@ -109,9 +119,8 @@ def _joined(isotropic: float, slip: float) -> float:
 
 
 def _slip(values: Tensor, vectors: Tensor, images: Tensor, shift: float, rest: float) -> float:
-    """A bound of η: the Schatten-4 norm is not below the spectral one."""
-    residual = (images - vectors * values) / (values + shift).sqrt()
-    return math.sqrt(float(torch.linalg.vector_norm(residual.mT @ residual))) / math.sqrt(rest)
+    """A bound of η."""
+    return _spectral_bound((images - vectors * values) / (values + shift).sqrt()) / math.sqrt(rest)
 
 
 def _bounded(factor: Tensor, values: Tensor, vectors: Tensor, limit: float) -> bool:
@@ -127,9 +136,10 @@ def _bounded(factor: Tensor, values: Tensor, vectors: Tensor, limit: float) -> b
 def second_sides(
     terms: tuple[tuple[Tensor, Tensor], ...], inner: Side, outer: Side, tolerance: float
 ) -> tuple[Side, Side, Second, Second]:
-    """The second product within both sides' directions, which are extended until what it loses is within the tolerance.
+    """The second product within both sides' directions, until what it loses is shown to be within the tolerance.
 
-    A side that would come to half of its width is given all directions.
+    First the bound of what is beyond them is tightened, which costs less, then they are extended. A side that would
+    come to half of its width is given all directions.
 
     Args:
         terms: (A, B) and (P, Q).
@@ -140,11 +150,17 @@ def second_sides(
     """
     (a, b), (p, q) = terms
     left, right = _second(p, inner), _second(q, outer)
-    for _ in range(_MOST_TRIES):
+    for _ in range(_MOST_CHANGES):
         denominators = (1 + torch.outer(right.values, left.values)).clamp(min=FLOOR)
         if sum_error(inner, outer, left, right, denominators) <= tolerance:
             break
-        if left.remainder * right.largest >= left.largest * right.remainder:
+        left_to_blame = left.remainder * right.largest >= left.largest * right.remainder
+        if not (left.tight and right.tight):
+            if right.tight or (left_to_blame and not left.tight):
+                left = _tightened(left, p, inner)
+            else:
+                right = _tightened(right, q, outer)
+        elif left_to_blame:
             inner = _extended(a, p, inner)
             left = _second(p, inner)
         else:
@@ -154,38 +170,62 @@ def second_sides(
 
 
 def _second(factor: Tensor, side: Side) -> Second:
-    """P whitened by Ã and kept within J."""
+    """P whitened by Ã and kept within J, with a first bound of what is beyond.
+
+    With N = I − JJᵀ, C = diag(θ + a)^(-1/2) JᵀPN/√r and E = NPN/r, whose Frobenius norm follows from those of P, of PJ
+    and of JᵀPJ.
+    """
     roots = (side.values + side.shift).sqrt()
-    within = side.vectors.mT @ (factor @ side.vectors)
+    image = times_thin(factor, side.vectors)
+    within = side.vectors.mT @ image
     values, turn = symmetric_eigh(within / roots / roots.unsqueeze(1))
-
-    def beyond(columns: Tensor) -> Tensor:
-        """(S − JJᵀSJJᵀ) times columns."""
-        inside = side.vectors.mT @ columns
-        image = factor @ (side.vectors @ (inside / roots.unsqueeze(1)) + (columns - side.vectors @ inside) / root_rest)
-        reached = side.vectors.mT @ image
-        reached_inside = (reached - within @ (inside / roots.unsqueeze(1))) / roots.unsqueeze(1)
-        return side.vectors @ reached_inside + (image - side.vectors @ reached) / root_rest
-
-    root_rest = math.sqrt(side.rest)
-    full = side.vectors.shape[1] == len(factor)
     largest = float(values.abs().max()) if len(values) else 0.0
-    return Second(turn / roots.unsqueeze(1), values, largest, 0.0 if full else _norm_bound(beyond, factor))
+    across = beyond = 0.0
+    full = side.vectors.shape[1] == len(factor)
+    if not full:
+        across = _spectral_bound((image - times_thin(side.vectors, within)) / roots) / math.sqrt(side.rest)
+        whole, half, inside = (_square(matrix) for matrix in (factor, image, within))
+        rounding = _ROUNDINGS * torch.finfo(factor.dtype).eps * whole
+        beyond = math.sqrt(max(whole - 2 * half + inside, 0.0) + rounding) / side.rest
+    return Second(turn / roots.unsqueeze(1), values, largest, across, beyond, tight=full)
 
 
-def _norm_bound(apply: Callable[[Tensor], Tensor], like: Tensor) -> float:
-    """A number that the spectral norm of a symmetric matrix exceeds with a probability of 2·10⁻⁹ at most.
+def _square(matrix: Tensor) -> float:
+    """‖M‖²: of a million numbers in float32, no longer sums are taken than those of a row."""
+    return float(torch.linalg.vector_norm(matrix, dim=1).double().square().sum())
+
+
+def _tightened(second: Second, factor: Tensor, side: Side) -> Second:
+    """With the better of both bounds of |E|."""
+    beyond = min(second.beyond, _norm_beyond(side.vectors, factor) / side.rest)
+    return second._replace(beyond=beyond, tight=True)
+
+
+def _spectral_bound(columns: Tensor) -> float:
+    """The Schatten-4 norm, which is not below the spectral one."""
+    return math.sqrt(float(torch.linalg.vector_norm(columns.mT @ columns)))
+
+
+def _norm_beyond(vectors: Tensor, factor: Tensor) -> float:
+    """A number that |NPN|, N = I − JJᵀ, exceeds with a probability of 2·10⁻⁹ at most.
 
     For a Gaussian z, ‖Rᵏz‖ ≥ ‖R‖ᵏ |g| with a Gaussian g, and |g| < 1/10 has a probability below 0.08. So ‖R‖ is at
     most (10 max ‖Rᵏz‖)^(1/k) but in 0.08⁸ of all draws of eight z (Dixon 1983). For k = 4 that is about twice ‖R‖, or
     four times where a thousand eigenvalues are alike.
+
+    Args:
+        vectors: J (n, k), orthonormal.
+        factor: P (n, n), symmetric.
+
     """
-    generator = torch.Generator().manual_seed(len(like))
-    columns = torch.randn(len(like), PROBES, generator=generator, dtype=like.dtype).to(like.device)
-    log_scale = torch.zeros((), dtype=torch.float64, device=like.device)
+    generator = torch.Generator().manual_seed(len(factor))
+    drawn = torch.randn(len(factor), PROBES, generator=generator, dtype=factor.dtype).to(factor.device)
+    columns = drawn - times_thin(vectors, vectors.mT @ drawn)
+    log_scale = torch.zeros((), dtype=torch.float64, device=factor.device)
     for _ in range(POWERS):
-        columns = apply(columns)
-        size = torch.linalg.vector_norm(columns).clamp(min=torch.finfo(like.dtype).tiny)
+        image = times_thin(factor, columns)
+        columns = image - times_thin(vectors, vectors.mT @ image)
+        size = torch.linalg.vector_norm(columns).clamp(min=torch.finfo(factor.dtype).tiny)
         columns, log_scale = columns / size, log_scale + size.double().log()
     largest = torch.linalg.vector_norm(columns, dim=0).max().double()
     return float(((log_scale + (10 * largest).log()) / POWERS).exp())
@@ -202,15 +242,15 @@ def _extended(first: Tensor, second: Tensor, side: Side) -> Side:
     probes = torch.randn(n, more, generator=generator, dtype=first.dtype).to(first.device)
     reach = torch.cat([side.vectors / (side.values + side.shift).sqrt(), probes / math.sqrt(n * side.rest)], 1)
     for _ in range(2):
-        reach = second @ reach
-        reach = reach - side.vectors @ (side.vectors.mT @ reach)
+        reach = times_thin(second, reach)
+        reach = reach - times_thin(side.vectors, side.vectors.mT @ reach)
     beyond = torch.linalg.svd(reach, full_matrices=False).U[:, :more]
     basis = torch.linalg.qr(torch.cat([side.vectors, beyond], 1)).Q
-    image = first @ basis
+    image = times_thin(first, basis)
     values, turn = symmetric_eigh(basis.mT @ image)
-    vectors, values = basis @ turn, values.clamp(min=0)
-    slip = _slip(values, vectors, image @ turn, side.shift, side.rest)
-    return Side(vectors, values, side.shift, side.rest, side.isotropic, slip)
+    vectors, values = times_thin(basis, turn), values.clamp(min=0)
+    slip = _slip(values, vectors, times_thin(image, turn), side.shift, side.rest)
+    return Side(vectors.contiguous(), values, side.shift, side.rest, side.isotropic, slip)
 
 
 def product_error(inner: Side, outer: Side, least: float) -> float:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kfsvd.inverse import symmetric_eigh
+from kfsvd.thin import times_thin
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,11 +82,11 @@ class Subspace:
 
     def _take(self, basis: Tensor) -> None:
         """The Ritz pairs of a basis."""
-        images = self.matrix @ basis
+        images = times_thin(self.matrix, basis)
         values, turn = symmetric_eigh(basis.mT @ images)
         order = values.abs().argsort(descending=True)
         turn = turn[:, order]
-        self.values, self.vectors, self.images = values[order], basis @ turn, images @ turn
+        self.values, self.vectors, self.images = values[order], times_thin(basis, turn), times_thin(images, turn)
 
     def _extend(self, columns: int) -> None:
         """Random columns beside the images; all pairs where so many would not be cheaper."""
@@ -94,5 +95,5 @@ class Subspace:
             self.decompose()
             return
         random = torch.randn(n, columns, generator=self._random, dtype=self.matrix.dtype).to(self.matrix.device)
-        self.images = torch.cat([self.images, self.matrix @ random], 1)
+        self.images = torch.cat([self.images, times_thin(self.matrix, random)], 1)
         self.searched = True

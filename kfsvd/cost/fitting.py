@@ -23,7 +23,8 @@ from kfsvd.cost.operations import (
     symmetrised,
 )
 from kfsvd.rearrangement import cheaper_solver
-from kfsvd.samples import LayerSamples
+from kfsvd.rearrangement.gram import SQUARINGS
+from kfsvd.samples import STRIP, LayerSamples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 FIRST_ITERATIONS, LATER_ITERATIONS = 12, 300
 """Steps to the leading triple, and to a later one matrix-free."""
-KRYLOV_ITERATIONS = 40
+KRYLOV_ITERATIONS = 24
 """Steps of the bidiagonalisation in Gram form, its second run included."""
 
 
@@ -76,8 +77,12 @@ def _kfac(layer: LayerShape, _approximation: Approximation, samples: int) -> lis
 
 
 def moment(rows: int, d: int) -> list[Operation]:
-    """Xᵀ diag(c) X of (rows, d): its rows scaled, and their product."""
-    return [elementwise(3 * rows * d), product(d, rows, d), calls(6)]
+    """Xᵀ diag(c) X of (rows, d): its rows scaled, and their product, of wide rows in strips that are mirrored."""
+    scaled = [elementwise(3 * rows * d), calls(6)]
+    if d <= 2 * STRIP:
+        return [*scaled, product(d, rows, d)]
+    strips = [product(min(STRIP, d - begin), rows, d - begin) for begin in range(0, d, STRIP)]
+    return [*scaled, *strips, symmetrised(d / 2**0.5), calls(5 * len(strips))]
 
 
 def _tkfac(layer: LayerShape, approximation: Approximation, samples: int) -> list[Operation]:
@@ -107,7 +112,7 @@ def _deflation(layer: LayerShape, approximation: Approximation, samples: int) ->
     rank: int = approximation.rank  # type: ignore[attr-defined]
     if _solver(layer, approximation, samples) == "matrix_free":
         return _matrix_free(layer, samples, rank)
-    later = _eigenproblem(layer, samples) * (rank - 1)
+    later = _leading(layer, samples) * (rank - 1)
     return [*_gram(layer, samples), *_power(layer, samples), *later, *_factors(layer, samples) * rank]
 
 
@@ -131,7 +136,7 @@ def _kfac_corrected(layer: LayerShape, approximation: Approximation, samples: in
     return [
         *kfac,
         *_gram(layer, samples),
-        *_eigenproblem(layer, samples),
+        *(_leading if rank == 2 else _eigenproblem)(layer, samples),
         *_factors(layer, samples) * (rank - 1),
     ]
 
@@ -206,6 +211,17 @@ def _eigenproblem(layer: LayerShape, samples: int) -> list[Operation]:
         *[product(p, p, p, double=True)] * 4,
         eigh(p, double=True),
         calls(50),
+    ]
+
+
+def _leading(layer: LayerShape, samples: int) -> list[Operation]:
+    """The leading triple of what is left of F, by squarings of Lᵀ Cᵀ K_A C L."""
+    p = _pairs(layer, samples)
+    return [
+        elementwise(24 * p**2 * FLOAT64, 14),
+        cholesky(p, double=True),
+        *[product(p, p, p, double=True)] * (3 + SQUARINGS),
+        calls(60),
     ]
 
 

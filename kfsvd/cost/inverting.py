@@ -68,17 +68,18 @@ def low_rank(layer: LayerShape, rank: int, kept: tuple[int, int]) -> list[Operat
     sides = [*_side(layer.d_in, kept[0]), *_side(layer.d_out, kept[1])]
     if rank == 2:
         sides += [*_second(layer.d_in, kept[0]), *_second(layer.d_out, kept[1]), elementwise(12 * kept[0] * kept[1], 6)]
+        sides += _tightened(*max((layer.d_in, kept[0]), (layer.d_out, kept[1])))
     return [*sides, calls(10)]
 
 
 def is_low_rank(layer: LayerShape, rank: int, kept: tuple[int, int]) -> bool:
     """Whether the low-rank inverse is the cheaper one to apply, as `kfsvd.low_rank` decides."""
-    return not is_small(layer) and 2 * sum(kept) < rank * (layer.d_in + layer.d_out)
+    return not is_small(layer, rank) and 2 * sum(kept) < rank * (layer.d_in + layer.d_out)
 
 
-def is_small(layer: LayerShape) -> bool:
+def is_small(layer: LayerShape, rank: int) -> bool:
     """Whether no low-rank inverse is looked for."""
-    return layer.d_in * layer.d_out * (layer.d_in + layer.d_out) <= SMALL_LAYER
+    return layer.d_in * layer.d_out * (layer.d_in + layer.d_out) <= SMALL_LAYER[rank > 1]
 
 
 def apply_low_rank(layer: LayerShape, rank: int, kept: tuple[int, int]) -> list[Operation]:
@@ -86,9 +87,9 @@ def apply_low_rank(layer: LayerShape, rank: int, kept: tuple[int, int]) -> list[
     d_in, d_out, (k_in, k_out) = layer.d_in, layer.d_out, kept
     thin = [
         product(k_out, d_out, d_in),
-        product(d_out, d_in, k_in),
+        product(k_in, d_in, d_out),
         product(k_out, d_in, k_in),
-        product(d_out, k_out, k_in),
+        product(k_in, k_out, d_out),
     ]
     if rank == 2:
         thin += [
@@ -161,10 +162,10 @@ def _side(n: int, kept: int) -> list[Operation]:
         return [*eigenpairs(n), elementwise(8 * n**2, 4), calls(20)]
     step = [
         qr(n, block),
-        product(n, n, block),
+        product(block, n, n),
         product(block, n, block),
         *eigenpairs(block),
-        *[product(n, block, block)] * 2,
+        *[product(block, block, n)] * 2,
         calls(10),
     ]
     shown = [
@@ -174,12 +175,18 @@ def _side(n: int, kept: int) -> list[Operation]:
         cholesky(n),
         calls(20),
     ]
-    return [product(n, n, block), *step * steps, *shown, elementwise(3 * n * block, 3), calls(15)]
+    return [product(block, n, n), *step * steps, *shown, elementwise(3 * n * block, 3), calls(15)]
 
 
 def _second(n: int, kept: int) -> list[Operation]:
-    """A second factor, whitened, within the directions; and a bound of what is beyond them."""
-    within = [product(n, n, kept), product(kept, n, kept), *eigenpairs(kept), calls(5)]
-    thin = [product(kept, n, PROBES), product(n, kept, PROBES)]
-    beyond = [*thin * 3, product(kept, kept, PROBES), product(n, n, PROBES)]
-    return [*within, *[*beyond, elementwise(40 * n * PROBES, 15), calls(8)] * POWERS]
+    """A second factor, whitened, within the directions; and a first bound of what is beyond them."""
+    within = [product(kept, n, n), product(kept, n, kept), *eigenpairs(kept), calls(5)]
+    across = [product(kept, kept, n), elementwise(9 * n * kept, 3), product(kept, n, kept)]
+    return [*within, *across, elementwise(n**2 + n * kept + kept**2, 3), calls(20)]
+
+
+def _tightened(n: int, kept: int) -> list[Operation]:
+    """A better bound by powers: counted for the wider side alone, as for many sides the first one is good enough."""
+    thin = [product(PROBES, n, kept), product(PROBES, kept, n)]
+    power = [product(PROBES, n, n), *thin, elementwise(8 * n * PROBES, 5), calls(8)]
+    return [*thin, *power * POWERS]

@@ -185,7 +185,7 @@ def _inverse(
         passes = [elementwise(6 * layer.numbers, 2)]
         return passes, inverting.apply_dense(layer, 1, "exact"), added
     prepared = inverting.dense(layer, rank, rule)
-    if options.inverse == "low_rank" and not inverting.is_small(layer):
+    if options.inverse == "low_rank" and not inverting.is_small(layer, rank):
         found = inverting.low_rank(layer, rank, kept)
         if inverting.is_low_rank(layer, rank, kept):
             return found, inverting.apply_low_rank(layer, rank, kept), inverting.add_low_rank(layer, kept)

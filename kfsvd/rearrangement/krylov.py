@@ -13,6 +13,8 @@ _BASIS = 48
 """Size of a Krylov basis at which it is compressed to its leading Ritz vectors."""
 _LOOK_EVERY = 4
 """Steps between two looks at the residuals, which cost more than a step on a small basis."""
+_CLEARLY = 1e-3
+"""Relative residual at which a triple of a further run is known well enough to be told from those that were found."""
 _POWER_ITERATIONS = 200
 """Power iterations after which bidiagonalisation takes over: singular values close together converge too slowly."""
 
@@ -61,13 +63,14 @@ def golub_kahan_lanczos(operator: Operator, start: Tensor, rank: int, tolerance:
 
     A Krylov space holds only one direction of every singular subspace. So each run is followed by another one from a
     random start in the complement of what was found, until that finds nothing larger: repeated singular values come
-    out as often as they occur. Fewer than `rank` triples are returned where the rest is zero.
+    out as often as they occur. Such a run ends early where what it finds is clearly smaller. Fewer than `rank` triples
+    are returned where the rest is zero.
     """
     found: list[Triple] = []
     generator = torch.Generator().manual_seed(rank)
     while True:
-        run = _run(operator, start, found, rank if not found else 1, tolerance)
         least = found[rank - 1].sigma if len(found) >= rank else None
+        run = _run(operator, start, found, rank if not found else 1, tolerance, least)
         if not run or (least is not None and not run[0].sigma > least * (1 + tolerance)):
             return found[:rank]
         for triple in run:
@@ -77,8 +80,12 @@ def golub_kahan_lanczos(operator: Operator, start: Tensor, rank: int, tolerance:
         start = operator.random_start(generator)
 
 
-def _run(operator: Operator, start: Tensor, found: list[Triple], rank: int, tolerance: float) -> list[Triple]:
+def _run(
+    operator: Operator, start: Tensor, found: list[Triple], rank: int, tolerance: float, least: Tensor | None
+) -> list[Triple]:
     """One bidiagonalisation of the operator orthogonal to `found`, from `start`, to convergence of `rank` triples.
+
+    None is returned once the largest is clearly below `least`.
 
     The basis vectors are the columns of U and V; B = UᵀZV is bidiagonal but for the arrow that a compression leaves.
     ‖Zᵀũ_i − σ_i ṽ_i‖ = β|e_kᵀ p_i| with B = P Σ Qᵀ and β the length of the next direction (Koroko et al. 2022, §3.3).
@@ -117,6 +124,9 @@ def _run(operator: Operator, start: Tensor, found: list[Triple], rank: int, tole
             continue
         p, sigmas, qt = torch.linalg.svd(bidiagonal[:k, :k])
         residuals = beta * p[k - 1, :rank]
+        known = residuals[0].abs()
+        if least is not None and bool((known <= _CLEARLY * least) & (sigmas[0] + known < (1 - _CLEARLY) * least)):
+            return []
         if exhausted or (k >= rank and bool((residuals.abs() <= tolerance * sigmas[0]).all())):
             return [
                 Triple(sigmas[i], lefts[:, :k] @ p[:, i], rights[:, :k] @ qt[i])

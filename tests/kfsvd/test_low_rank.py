@@ -16,7 +16,7 @@ from tests.kfsvd.conftest import make_samples
 @pytest.fixture(autouse=True)
 def small_layers_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Low rank at widths that a dense oracle can take."""
-    monkeypatch.setattr(kfsvd.low_rank, "SMALL", 0)
+    monkeypatch.setattr(kfsvd.low_rank, "SMALL", (0, 0))
 
 
 def decaying(m: int, d_in: int, d_out: int, seed: int = 0, power: float = 1.0) -> LayerSamples:

@@ -235,7 +235,7 @@ WIDTHS = {"linear1": (65, 16), "linear2": (17, 4), "linear3": (5, 16), "linear4"
 
 
 def test_ranks_are_those_of_the_inverses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kfsvd.low_rank.SMALL", 0)  # else layers as narrow as these are inverted densely
+    monkeypatch.setattr("kfsvd.low_rank.SMALL", (0, 0))  # else layers as narrow as these are inverted densely
     cell = cell_of(tmp_path, "kfac", SMALL.replace("damping: 1.0}", "damping: 1.0, inverse: low_rank}"))
     run = run_of(cell)
     assert inverse_ranks(run.optimizer, 0) == [], "before the first step there is no inverse"

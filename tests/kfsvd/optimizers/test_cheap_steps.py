@@ -19,7 +19,7 @@ from tests.kfsvd.optimizers.test_state_dict import OUT_OF_STEP, assert_continues
 @pytest.fixture(autouse=True)
 def small_layers_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Low rank at widths that a dense oracle can take."""
-    monkeypatch.setattr(kfsvd.low_rank, "SMALL", 0)
+    monkeypatch.setattr(kfsvd.low_rank, "SMALL", (0, 0))
 
 
 FACTORED = ["kfac", "kpsvd", "deflation", "lanczos", "kfac_corrected", "tkfac"]
