@@ -21,6 +21,18 @@ class SuiteError(Exception):
     exit_code = ExitCode.USAGE
 
 
+class NothingMeasuredError(SuiteError):
+    """There is nothing to compare or to show."""
+
+    exit_code = ExitCode.NOTHING_MEASURED
+
+
+class NotComparableError(SuiteError):
+    """Measurements of different hosts or versions."""
+
+    exit_code = ExitCode.NOT_COMPARABLE
+
+
 class DataMissingError(SuiteError):
     """A data set that is neither in the given folder, nor in the cache, nor to be had from a mirror."""
 

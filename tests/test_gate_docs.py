@@ -21,9 +21,9 @@ CI = (ROOT / ".ci" / "run").read_text()
 
 
 def commands(text: str) -> list[list[str]]:
-    """Every call of the gate, comments and the ends of lines aside."""
+    """Every call of the gate; comments, the ends of lines and the file that the output goes to aside."""
     joined = re.sub(r" >-\n|\n +(?=--)", " ", text).replace("\\\n", " ")
-    return [shlex.split(found, comments=True) for found in re.findall(r"kfsvd-bench (gate .*)", joined)]
+    return [shlex.split(found, comments=True) for found in re.findall(r"kfsvd-bench (gate [^>\n]*)", joined)]
 
 
 @pytest.mark.parametrize("arguments", [*commands(PAGE), *commands(CI)], ids=" ".join)

@@ -49,7 +49,10 @@ class TwoLevelKFAC(NaturalGradient):
     `spectral`    eigenvectors of the layer's A⊗G of the largest eigenvalues: where F has its mass
     `krylov`      the layer's parts of y, My, M²y, …, M = F̃⁻¹(F + λI), F̃ KFAC's damped matrix
 
-    The KL clip is of Δᵀ(F + λI)Δ, which is no longer ∇hᵀΔ. Its authors conclude that it hardly improves on KFAC.
+    The KL clip takes each layer's part of Δᵀ(F + λI)Δ in the place of ∇hᵀΔ, in absolute value. Its authors conclude
+    that the method hardly improves on KFAC. With momentum it can be unstable, above all with "nicolaides" and
+    "spectral": F is that of one batch, while F̃ is averaged, so that Δ is no symmetric map of ∇h, and heavy ball bears
+    the complex eigenvalues of its product with the curvature badly.
 
     Args:
         model: as in `NaturalGradient`.

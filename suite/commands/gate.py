@@ -71,8 +71,9 @@ def gate(
     stored: Baseline | None = None
     words = []
     if against.baseline is not None:
-        if not update or against.baseline.exists():
-            stored = read_baseline(against.baseline)
+        stored = _replaced(against.baseline) if update else read_baseline(against.baseline)
+        if measuring.selection is not None and stored is not None:
+            stored = stored.only(plan.cells)
         words.append(against.baseline.name)
     elif against.baseline_db is not None:
         from suite.gate.stored import baseline_from_store
@@ -99,6 +100,19 @@ def gate(
     fresh.write(against.baseline)
     print(f"{against.baseline} is written: review it, and commit it.", file=sys.stderr)
     return ExitCode.FINE
+
+
+def _replaced(path: Path) -> Baseline | None:
+    """The baseline that an update replaces; None where there is none, or none that can be read, which is said."""
+    from suite.gate.baseline import read_baseline
+
+    if not path.exists():
+        return None
+    try:
+        return read_baseline(path)
+    except SuiteError as error:
+        print(f"{error}: it is replaced.", file=sys.stderr)
+        return None
 
 
 def self_test(path: Path, measuring: Measuring, output: Output, names: Sequence[str] = ()) -> ExitCode:
@@ -174,6 +188,8 @@ def _check(against: Against, measuring: Measuring, *, update: bool) -> None:
         raise SuiteError("--baseline and --baseline-db exclude each other")
     if update and (against.baseline is None or against.revision is not None):
         raise SuiteError("--update writes the file of --baseline, and goes with neither --baseline-db nor --against")
+    if update and measuring.rounds == 0:
+        raise SuiteError("--update with --rounds 0 would drop the times of the baseline: leave --rounds out")
     if update and measuring.selection is not None:
         raise SuiteError("--update with --select would drop the cells that are not selected")
 

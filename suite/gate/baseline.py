@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from suite.errors import SuiteError
@@ -16,7 +16,7 @@ from suite.gate.outcomes import Outcome
 from suite.outline import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from suite.matrix import Cell
@@ -51,10 +51,10 @@ class Environment:
     spec: str  # its name
     version: int = VERSION  # of the spec language
 
-    def obstacles(self, here: Environment) -> list[str]:
-        """What forbids any comparison with measurements made `here`."""
+    def obstacles(self, here: Environment, where: str = "in the baseline") -> list[str]:
+        """What forbids any comparison with measurements made `here`; `where` says of whom this environment is."""
         return [
-            f"{what}: {before} in the baseline, {now} here"
+            f"{what}: {before} {where}, {now} here"
             for what, before, now in (
                 ("spec", self.spec, here.spec),
                 ("spec version", self.version, here.version),
@@ -91,6 +91,11 @@ class Baseline:
     outcomes: Mapping[Key, Outcome]
     keys: Mapping[Key, str]
     clock: Mapping[tuple[str, str], Ratio] = field(default_factory=dict)
+
+    def only(self, cells: Iterable[Cell]) -> Baseline:
+        """Without the outcomes of other cells."""
+        chosen = {key_of(cell) for cell in cells}
+        return replace(self, outcomes={key: outcome for key, outcome in self.outcomes.items() if key in chosen})
 
     def text(self) -> str:
         """The file: sorted, a line for each list of numbers."""

@@ -80,6 +80,8 @@ def as_markdown(report: Report) -> str:
 def workflow_commands(report: Report) -> list[str]:
     """Workflow commands of GitHub Actions, one for each finding that is worth one."""
     lines = [f"::error title=Gate::{_data(f'not comparable: {each}')}" for each in report.obstacles]
+    if report.exit_code == ExitCode.NOTHING_MEASURED:
+        lines.append(f"::error title=Gate::{_data(WORDS[report.exit_code])}")
     for finding in _sorted(report.of(*TOLD)):
         quiet = report.shadow and finding.channel == Channel.CLOCK
         grave = finding.verdict in (Verdict.WORSE, Verdict.FAILED, Verdict.INCOMPARABLE)
@@ -95,7 +97,11 @@ def junit(report: Report) -> str:
     if report.obstacles:
         suite = ElementTree.SubElement(root, "testsuite", name="comparability", tests="1", failures="0", errors="1")
         case = ElementTree.SubElement(suite, "testcase", classname="comparability", name="environment")
-        ElementTree.SubElement(case, "error", message=_xml("; ".join(report.obstacles)))
+        _told(case, "error", "; ".join(report.obstacles))
+    elif report.exit_code == ExitCode.NOTHING_MEASURED:
+        suite = ElementTree.SubElement(root, "testsuite", name="comparability", tests="1", failures="0", errors="1")
+        case = ElementTree.SubElement(suite, "testcase", classname="comparability", name="anything")
+        _told(case, "error", WORDS[report.exit_code])
     for channel in Channel:
         findings = [finding for finding in report.findings if finding.channel == channel]
         if findings:
@@ -154,7 +160,12 @@ def _suite(root: ElementTree.Element, channel: Channel, findings: Sequence[Findi
         if tag is None and finding.verdict in (*bad, Verdict.NEW):
             tag = "skipped"
         if tag is not None:
-            ElementTree.SubElement(case, tag, message=_xml(_sentence(finding)))
+            _told(case, tag, _sentence(finding))
+
+
+def _told(case: ElementTree.Element, tag: str, text: str) -> None:
+    """As an attribute, which GitHub's readers show, and as the text, which GitLab shows."""
+    ElementTree.SubElement(case, tag, message=_xml(text)).text = _xml(text)
 
 
 def _sorted(findings: Sequence[Finding]) -> list[Finding]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from suite.errors import SuiteError
 from suite.gate.baseline import Baseline, Environment, key_of
 from suite.gate.comparing import SideBySide, Stored, ratios
 from suite.gate.outcomes import ANOTHER_CLASS
@@ -75,8 +76,9 @@ def gate(
     with ExitStack() as stack:
         sides = [stack.enter_context(Side(each, plan.setting)) for each in (now, others) if each is not None]
         here = environment_of(sides[0], name)
-        obstacles = [] if stored is None else stored.environment.obstacles(here)
-        if obstacles and others is None and not update:
+        between = _between(sides, here, name)
+        obstacles = ([] if stored is None else stored.environment.obstacles(here)) + between
+        if between or (obstacles and others is None and not update):
             return Result(Report(name, opponent.words, (), tuple(obstacles), shadow=shadow), None)
         plan.say(f"Training {len(plan.cells)} cells")
         with ThreadPoolExecutor(len(sides)) as pool:  # all sides at once: no clock runs
@@ -90,12 +92,19 @@ def gate(
         notes += _on_tolerance(allowed, other_class)
     elif beside:
         allowed = tolerance or 0.0
-        findings += deterministic_findings(plan, beside[0], None, outcomes, allowed)
+        findings += deterministic_findings(plan, beside[0], None, outcomes, allowed, beside[0].failed)
         notes += _on_tolerance(allowed, [])
     else:
-        findings += deterministic_findings(plan, {}, None, outcomes, 0.0)
-    comparison, why_not = _comparison(plan, now, opponent, outcomes, beside, [*obstacles, *other_class])
+        allowed = 0.0
+        findings += deterministic_findings(plan, {}, None, outcomes, allowed)
+    comparison, why_not = _comparison(plan, now, opponent, (outcomes, *beside), [*obstacles, *other_class], allowed)
     timed = [cell for cell in plan.timed if all(key_of(cell) in side for side in (outcomes, *beside))]
+    if plan.rounds and beside and stored is not None:
+        findings += [
+            Finding(Channel.CLOCK, cell.name, "all", None, None, None, 0.0, Verdict.INCOMPARABLE, note=f"there: {why}")
+            for cell in plan.timed
+            if (why := beside[0].failed.get(key_of(cell))) is not None
+        ]
     fresh_clock = {}
     if update and comparison is None:
         comparison = Stored(now, {})
@@ -108,6 +117,8 @@ def gate(
             )
         if update:
             fresh_clock = ratios(clocked.first, np.random.default_rng(plan.seed))
+    if plan.rounds and comparison is None and not why_not and stored is not None:
+        notes.append("The clock was not asked: the baseline holds no times.")
     if why_not and plan.rounds:
         findings.append(
             Finding(
@@ -117,6 +128,15 @@ def gate(
     keys = {key_of(cell): cell.key for cell in plan.cells}
     fresh = None if outcomes.failed or not outcomes else Baseline(here, dict(outcomes), keys, fresh_clock)
     return Result(Report(name, opponent.words, tuple(findings), tuple(obstacles), tuple(notes), shadow), fresh)
+
+
+def _between(sides: Sequence[Side], here: Environment, spec: str) -> list[str]:
+    """What forbids to compare the two sides: another torch, or a spec that the other one cannot measure."""
+    try:
+        others = [environment_of(side, spec) for side in sides[1:]]
+    except SuiteError as error:
+        return [str(error)]
+    return [obstacle for other in others for obstacle in other.obstacles(here, "in the other revision")]
 
 
 def environment_of(side: Side, spec: str) -> Environment:
@@ -129,19 +149,19 @@ def _comparison(
     plan: Plan,
     now: Sources,
     opponent: Opponent,
-    outcomes: Outcomes,
-    beside: Sequence[Outcomes],
+    measured: Sequence[Outcomes],
     differences: Sequence[str],
+    tolerance: float,
 ) -> tuple[Comparison | None, str]:
     """What the clock is held against, and why it is held against nothing where it could have been."""
     if opponent.sources is not None:
-        return SideBySide(now, opponent.sources, hits(plan, beside[0]), hits(plan, outcomes)), ""
+        return SideBySide(now, opponent.sources, *hits(plan, measured[1], measured[0], tolerance)), ""
     stored = opponent.stored
     if stored is None or not stored.clock:
         return None, ""
     if differences:
         return None, f"times of another host: {'; '.join(differences)}"
-    return Stored(now, stored.clock, hits(plan, stored.outcomes), hits(plan, outcomes)), ""
+    return Stored(now, stored.clock, *hits(plan, stored.outcomes, measured[0], tolerance)), ""
 
 
 def _on_tolerance(allowed: float, other_class: Sequence[str]) -> list[str]:

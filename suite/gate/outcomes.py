@@ -119,15 +119,19 @@ def _finding(cell: str, measure: str, before: float, now: float, allowed: float,
     return Finding(Channel.DETERMINISTIC, cell, measure, before, now, change, allowed, verdict, note=note)
 
 
+def to_target(before: Outcome, now: Outcome, target: float, tolerance: float) -> Verdict:
+    """Later is worse unless the loss is within tolerance of the target in time."""
+    if now.iterations_to(target, tolerance) > before.iterations_to(target):
+        return Verdict.WORSE
+    if before.iterations_to(target, tolerance) > now.iterations_to(target):
+        return Verdict.BETTER
+    return Verdict.SAME
+
+
 def _to_target(cell: str, target: float, before: Outcome, now: Outcome, tolerance: float) -> Finding:
-    """Iterations to a loss: later is worse unless the loss is within tolerance of the target in time."""
+    """Iterations to a loss."""
     old, new = before.iterations_to(target), now.iterations_to(target)
-    change = relative_change(old, new)
-    verdict = Verdict.SAME
-    if now.iterations_to(target, tolerance) > old:
-        verdict = Verdict.WORSE
-    elif before.iterations_to(target, tolerance) > new:
-        verdict = Verdict.BETTER
+    change, verdict = relative_change(old, new), to_target(before, now, target, tolerance)
     measure = f"iterations to {target:g}"
     return Finding(Channel.DETERMINISTIC, cell, measure, old, new, change, tolerance, verdict)
 

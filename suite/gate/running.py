@@ -6,13 +6,14 @@ import math
 from contextlib import ExitStack
 from dataclasses import dataclass
 from time import perf_counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from suite.gate import clock, comparing
 from suite.gate.baseline import key_of
-from suite.gate.outcomes import Outcome, compare
+from suite.gate.outcomes import Outcome, compare, to_target
 from suite.gate.sides import CellError, Side
 from suite.gate.verdicts import Channel, Finding, Verdict
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from suite.gate.baseline import Key
     from suite.gate.clock import Measured, Place
-    from suite.gate.comparing import Comparison, Timing
+    from suite.gate.comparing import Comparison, Hits, Timing
     from suite.gate.sides import Setting
     from suite.matrix import Cell
 
@@ -84,21 +85,30 @@ def measure_outcomes(plan: Plan, side: Side) -> Outcomes:
     return outcomes
 
 
-def hits(plan: Plan, outcomes: Mapping[Key, Outcome]) -> dict[Place, dict[float, float]]:
-    """Iterations to every target of the cells that are timed."""
-    return {
-        (cell.dataset, cell.optimizer): {
-            target: outcomes[key_of(cell)].iterations_to(target) for target in plan.targets.get(cell.dataset, ())
-        }
-        for cell in plan.timed
-        if key_of(cell) in outcomes
-    }
+def hits(plan: Plan, before: Mapping[Key, Outcome], now: Mapping[Key, Outcome], tolerance: float) -> tuple[Hits, Hits]:
+    """Iterations to every target of the cells that are timed, before and now; alike where the tolerance has them so."""
+    olds: dict[Place, dict[float, float]] = {}
+    news: dict[Place, dict[float, float]] = {}
+    for cell in plan.timed:
+        key, place = key_of(cell), (cell.dataset, cell.optimizer)
+        if key in before and key in now:
+            for target in plan.targets.get(cell.dataset, ()):
+                old, new = before[key].iterations_to(target), now[key].iterations_to(target)
+                same = to_target(before[key], now[key], target, tolerance) == Verdict.SAME
+                olds.setdefault(place, {})[target] = old
+                news.setdefault(place, {})[target] = old if same else new
+    return olds, news
 
 
 def deterministic_findings(
-    plan: Plan, before: Mapping[Key, Outcome], keys: Mapping[Key, str] | None, now: Outcomes, tolerance: float
+    plan: Plan,
+    before: Mapping[Key, Outcome],
+    keys: Mapping[Key, str] | None,
+    now: Outcomes,
+    tolerance: float,
+    lost: Mapping[Key, str] = MappingProxyType({}),
 ) -> list[Finding]:
-    """Every cell of the spec: compared, new, defined otherwise, or failed.
+    """Every cell of the spec: compared, new, defined otherwise, or failed; and those of the baseline that are gone.
 
     Args:
         plan: what was measured.
@@ -106,6 +116,7 @@ def deterministic_findings(
         keys: the content keys of its cells; None where both sides were given the same spec.
         now: outcomes of the present sources.
         tolerance: relative change of a loss that is allowed.
+        lost: reasons of the cells that failed on the other side.
 
     """
     findings: list[Finding] = []
@@ -113,6 +124,9 @@ def deterministic_findings(
         key, targets = key_of(cell), plan.targets.get(cell.dataset, ())
         if key in now.failed:
             findings.append(_bare(Channel.DETERMINISTIC, cell.name, Verdict.FAILED, now.failed[key]))
+        elif key in lost:
+            note = f"the other side fails: {lost[key]}"
+            findings.append(_bare(Channel.DETERMINISTIC, cell.name, Verdict.INCOMPARABLE, note))
         elif key not in before:
             findings.append(_bare(Channel.DETERMINISTIC, cell.name, Verdict.NEW, "not in the baseline"))
         elif keys is not None and keys[key] != cell.key:
@@ -120,7 +134,14 @@ def deterministic_findings(
             findings.append(_bare(Channel.DETERMINISTIC, cell.name, Verdict.INCOMPARABLE, note))
         else:
             findings += compare(cell.name, before[key], now[key], targets, tolerance)
-    return findings
+    here = {key_of(cell) for cell in plan.cells}
+    gone = [
+        f"{optimizer} × {dataset} × seed {seed}"
+        for dataset, optimizer, seed in before
+        if (dataset, optimizer, seed) not in here
+    ]
+    note = "in the baseline, but no more in the spec"
+    return findings + [_bare(Channel.DETERMINISTIC, name, Verdict.INCOMPARABLE, note) for name in gone]
 
 
 def _bare(channel: Channel, cell: str, verdict: Verdict, note: str) -> Finding:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from suite.errors import SuiteError
+from suite.errors import NotComparableError, NothingMeasuredError
 from suite.gate.baseline import Baseline, Environment, key_of
 from suite.gate.outcomes import Outcome
 from suite.store import open_store
@@ -27,14 +27,18 @@ def baseline_from_store(url: str, spec: str, cells: Sequence[Cell]) -> Baseline:
     """The newest result of each cell, whatever sources measured it.
 
     Raises:
-        SuiteError: the store cannot be read, holds none of the cells, or holds them from more than one torch or host.
+        StoreError: the store cannot be read.
+        NothingMeasuredError: it holds none of the cells.
+        NotComparableError: it holds them from more than one torch or host.
 
     """
     with open_store(url, create=False) as store:
         runs = store.measured([cell.key for cell in cells], None)
         chosen = {key_of(cell): runs[cell.key] for cell in cells if cell.key in runs}
         if not chosen:
-            raise SuiteError(f"--baseline-db {url}: holds no result of these cells; `kfsvd-bench run` measures them")
+            raise NothingMeasuredError(
+                f"--baseline-db {url}: holds no result of these cells; `kfsvd-bench run` measures them"
+            )
         environments = store.environments(chosen.values())
         known = _environment(url, spec, environments)
         outcomes = {key: _outcome(store, run) for key, run in chosen.items()}
@@ -44,7 +48,9 @@ def baseline_from_store(url: str, spec: str, cells: Sequence[Cell]) -> Baseline:
 def _environment(url: str, spec: str, rows: Sequence[EnvironmentRow]) -> Environment:
     classes = {(row.torch, row.cpu, row.blas, row.system) for row in rows}
     if len(classes) > 1:
-        raise SuiteError(f"--baseline-db {url}: these cells were measured on {len(classes)} kinds of host or torch")
+        raise NotComparableError(
+            f"--baseline-db {url}: these cells were measured on {len(classes)} kinds of host or torch"
+        )
     torch, cpu, blas, system = classes.pop()
     version, _, build = torch.partition("+")
     host_class = {"cpu": cpu, "blas": blas, "system": " ".join(system.split()[::2]), "torch_build": build}

@@ -81,17 +81,18 @@ def table(trials: list[dict[str, Any]]) -> str:
 
 def page(trials: list[dict[str, Any]]) -> str:
     """The report."""
-    here = current_environment()
+    cpus = " and on ".join(sorted({each["cpu"] for each in trials})) or "no machine yet"
     load = sorted(each["load"] for each in trials) or [0.0]
     libraries = len({each["library"] for each in trials})
     return f"""# How often the gate is right
 
-Measured by `python -m tests.benchmarks.gate_trials` with [specs/ci.yaml](../specs/ci.yaml) on {here.cpu}, {here.cores}
-cores, one thread, torch {here.torch}. Each gate holds the sources of the day, as they are or with a regression made on
-purpose, against the same sources in processes of their own; they were of {libraries} version{"s" * (libraries != 1)} of
-the library. Wanted: of 100 gates on the same sources at most 2 alarms
-of the clock and none of the deterministic channel, and every regression caught 20 times of 20. The second column says
-how many of them have been run; the same command runs the rest.
+Measured by `python -m tests.benchmarks.gate_trials` with [specs/ci.yaml](../specs/ci.yaml) on {cpus}, one thread. Each
+gate holds the sources of the day, as they are or with a regression made on purpose, against the same sources in
+processes of their own (`--against`); they were of {libraries} version{"s" * (libraries != 1)} of the library. Wanted:
+of 100 gates on the same sources at most 2 alarms of the clock and none of the deterministic channel, and every
+regression caught 20 times of 20. The second column says how many of them have been run; the same command runs the rest,
+into [the journal](gate/trials.jsonl). Not tried here: a stored baseline's ratios, and its tolerance on another class of
+host. The deterministic channel repeats itself on one host, so that its twenty gates say little more than one.
 
 {table(trials)}
 
@@ -112,12 +113,16 @@ def main() -> None:
         REPORT.write_text(page(read(arguments.journal)), encoding="utf-8")
         return
     arguments.journal.parent.mkdir(exist_ok=True)
+    of = {"sources": sources(), "library": library_fingerprint(), "cpu": current_environment().cpu}
     _, plan = plan_of(SPEC, Measuring(), Output())
     while left := [name for name in missing(read(arguments.journal)) if arguments.only in (None, name)]:
         name, load = left[0], os.getloadavg()[0]
         done = trial(plan, name)
         when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        of = {"sources": sources(), "library": library_fingerprint()}
+        if (sources(), library_fingerprint()) != (of["sources"], of["library"]):
+            raise SystemExit(
+                "the sources have changed since this began: nothing is known of what was tried; begin anew"
+            )
         entry = {**asdict(done), "right": done.right, **of, "load": load, "at": when}
         with arguments.journal.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")

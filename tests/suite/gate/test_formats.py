@@ -48,6 +48,8 @@ def report(*findings: Finding, shadow: bool = False, obstacles: tuple[str, ...] 
         (report(SAME, FAILED, UNLIKE), ExitCode.CELLS_FAILED),
         (report(SAME, UNLIKE), ExitCode.NOT_COMPARABLE),
         (report(obstacles=("torch differs",)), ExitCode.NOT_COMPARABLE),
+        (report(SAME, obstacles=("torch differs",)), ExitCode.NOT_COMPARABLE),
+        (report(SAME, WORSE, obstacles=("torch differs",)), ExitCode.REGRESSION),
         (report(), ExitCode.NOTHING_MEASURED),
         (report(NEW), ExitCode.NOTHING_MEASURED),
         (report(SAME, SLOW), ExitCode.REGRESSION),
@@ -106,7 +108,8 @@ def test_annotations_are_one_line_each_and_escaped() -> None:
     assert lines[1].startswith("::error title=Gate%3A worse (deterministic)::a|b")
     assert "100 %25, line%0D%0Abreak" in lines[1]
     assert lines[2].startswith("::notice ")
-    assert formats.workflow_commands(report(SLOW, shadow=True))[0].startswith("::warning ")
+    assert formats.workflow_commands(report(SAME, SLOW, shadow=True))[0].startswith("::warning ")
+    assert formats.workflow_commands(report(NEW))[0] == "::error title=Gate::nothing was compared"
 
 
 def test_junit_counts_failures_and_holds_any_text() -> None:
@@ -118,6 +121,13 @@ def test_junit_counts_failures_and_holds_any_text() -> None:
     assert tags == [[], ["failure"], ["error"], ["skipped"]]
     assert deterministic[1].get("name") == "a|b</td> *x* \ufffd: iterations to 20"
     assert suites["clock"].get("failures") == "1"
+    failure = deterministic[1][0]
+    text, message = failure.text, failure.get("message")  # GitLab shows the one, GitHub's readers the other
+    assert text is not None
+    assert message is not None
+    assert text.split() == message.split()
+    (nothing,) = ElementTree.fromstring(formats.junit(report()))
+    assert nothing.get("errors") == "1"
     quiet = ElementTree.fromstring(formats.junit(report(SAME, SLOW, shadow=True)))
     assert [(suite.get("failures"), suite.get("errors")) for suite in quiet] == [("0", "0"), ("0", "0")]
     (refused,) = ElementTree.fromstring(formats.junit(report(obstacles=("torch",))))

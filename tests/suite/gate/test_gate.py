@@ -155,11 +155,37 @@ def test_a_cell_of_another_definition_is_not_compared(folder: Path) -> None:
     assert "defines it otherwise" in done.stdout
 
 
+def test_a_cell_that_has_left_the_spec_is_named(folder: Path) -> None:
+    write_spec(folder, SPEC.replace("  kfac: {method: kfac, lr: 0.1, damping: 1.0}\n", ""), "fewer.yaml")
+    done = bench(folder, "gate", "fewer.yaml", "--baseline", "b.json", "--rounds", "0")
+    assert done.returncode == 5
+    assert re.search("kfac × digits × seed 0 .*in the baseline, but no more in the spec", done.stdout)
+    chosen = gate(folder, "--baseline", "b.json", "--rounds", "0", "--select", "optimizer=adam")
+    assert chosen.returncode == 0, chosen.stdout
+
+
+def test_a_baseline_without_times_is_said_to_be_one(folder: Path) -> None:
+    timeless = changed(folder, "timeless.json", lambda data: data["clock"].clear())
+    done = gate(folder, "--baseline", timeless)
+    assert done.returncode == 0, done.stdout
+    assert "The clock was not asked: the baseline holds no times." in done.stdout
+
+
+@pytest.mark.parametrize("text", ['{"format": 0}', "{", '{"format": 1}'])
+def test_an_update_replaces_a_file_that_cannot_be_read(folder: Path, text: str) -> None:
+    (folder / "broken.json").write_text(text)
+    assert gate(folder, "--baseline", "broken.json").returncode == 2
+    done = gate(folder, "--baseline", "broken.json", "--update", "--rounds", "1", "--effect", "1000")
+    assert done.returncode == 0, done.stderr
+    assert "it is replaced" in done.stderr
+    assert gate(folder, "--baseline", "broken.json", "--rounds", "0").returncode == 0
+
+
 def test_cells_that_fail_are_named_and_no_baseline_is_written(folder: Path) -> None:
     bad = "  bad: {method: deflation, lr: 0.1, guard: raise, damping: 1e-9}\n"
     failing = SPEC.replace("datasets:\n", bad + "datasets:\n")
     write_spec(folder, failing, "failing.yaml")
-    done = bench(folder, "gate", "failing.yaml", "--baseline", "new.json", "--update", "--rounds", "0")
+    done = bench(folder, "gate", "failing.yaml", "--baseline", "new.json", "--update", "--rounds", "1")
     assert done.returncode == 3, done.stdout
     assert "IndefiniteError" in done.stdout
     assert not (folder / "new.json").exists()
@@ -170,6 +196,10 @@ def test_a_store_as_the_baseline(folder: Path) -> None:
     assert none.returncode == 2
     assert "there is no store" in none.stderr
     assert bench(folder, "run", "small.yaml", "--db", "sqlite:///s.sqlite", "--devices", "sim:1").returncode == 0
+    write_spec(folder, SPEC.replace("lr: 0.1", "lr: 0.3").replace("lr: 0.003", "lr: 0.3"), "others.yaml")
+    without = bench(folder, "gate", "others.yaml", "--baseline-db", "sqlite:///s.sqlite", "--rounds", "0")
+    assert without.returncode == 4
+    assert "holds no result of these cells" in without.stderr
     done = gate(folder, "--baseline-db", "sqlite:///s.sqlite", "--rounds", "0")
     assert done.returncode == 0, done.stdout
     assert "small against the store: no regression" in done.stdout
@@ -183,6 +213,7 @@ def test_a_store_as_the_baseline(folder: Path) -> None:
         (["--baseline", "b.json", "--baseline-db", "sqlite:///s.sqlite"], "exclude each other"),
         (["--against", "HEAD", "--update"], "--update writes the file of --baseline"),
         (["--baseline", "b.json", "--update", "--select", "optimizer=kfac"], "would drop the cells"),
+        (["--baseline", "b.json", "--update", "--rounds", "0"], "would drop the times"),
         (["--pytest-benchmark", "x.json"], "needs --baseline FILE.json"),
         (["--self-test", "--rounds", "0"], "asks the clock too"),
     ],
@@ -268,3 +299,32 @@ def test_a_change_for_the_worse_of_the_present_sources_is_found(repository: Path
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.search(r"kfac × digits × seed 0 +training loss", done.stdout)
     assert "adam × digits" not in done.stdout
+
+
+def test_cells_that_fail_in_the_other_revision_are_not_compared(repository: Path) -> None:
+    """What fails there alone is no new cell: nothing is known of it."""
+    source = repository / "kfsvd" / "approximations" / "kfac.py"
+    text = source.read_text()
+    source.write_text(text + "\n\ndef _fit(*_):\n    raise ValueError('broken there')\n\n\nKFAC.fit = _fit\n")
+    git(repository, "-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "--quiet", "-am", "broken")
+    source.write_text(text)
+    try:
+        done = against(repository, "--rounds", "0")
+    finally:
+        git(repository, "reset", "--quiet", "--hard", "HEAD~1")
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert re.search("kfac × digits × seed 0 .*the other side fails: ValueError: broken there", done.stdout)
+
+
+def test_a_revision_that_cannot_measure_the_spec_is_not_comparable(repository: Path) -> None:
+    outline = repository / "suite" / "outline.py"
+    text = outline.read_text()
+    outline.write_text(re.sub(r"^VERSION\b.*$", "VERSION = 9", text, flags=re.MULTILINE))
+    git(repository, "-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "--quiet", "-am", "later")
+    outline.write_text(text)
+    try:
+        done = against(repository, "--rounds", "0")
+    finally:
+        git(repository, "reset", "--quiet", "--hard", "HEAD~1")
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert "the other revision cannot measure this spec" in done.stdout
