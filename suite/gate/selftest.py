@@ -27,7 +27,7 @@ class Trial:
     Args:
         name: `SAME`, or of an injection.
         worse: findings for the worse by channel; None where the channel was not asked.
-        compared: measures that were held against each other.
+        compared: measures that were held against each other, in the channel that was asked and has the fewest.
         seconds: that it took.
 
     """
@@ -64,7 +64,12 @@ def trial(plan: Plan, name: str) -> Trial:
     worse: dict[str, int | None] = {channel: _worse(found, channel) for channel in Channel if channel != "kernels"}
     if not clock_asked:
         worse[Channel.CLOCK] = None
-    compared = sum(finding.verdict.compared for finding in found.findings)
+    counts = (
+        sum(finding.verdict.compared for finding in found.findings if finding.channel == channel)
+        for channel in worse
+        if clock_asked or channel != Channel.CLOCK
+    )
+    compared = min(counts)
     return Trial(name, worse, compared, perf_counter() - begun)
 
 
