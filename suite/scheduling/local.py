@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import time
 from collections import Counter
@@ -16,9 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 from suite.errors import SuiteError
 from suite.scheduling.messages import Finished, Job, Loaded, Measured, Message, Noted, Ready, Stop
 from suite.scheduling.output import Output, log_file
+from suite.scheduling.processes import end_group, thread_environment
 from suite.scheduling.recording import record
 from suite.scheduling.sharing import SharedQueue
-from suite.scheduling.slots import THREAD_VARIABLES
 from suite.scheduling.worker import work
 from suite.terminal import printable
 
@@ -100,6 +99,7 @@ class _Worker:
     process: BaseProcess
     connection: Connection
     output: Output
+    alive: Connection  # closed with this process, whose end the worker's group does not outlive
     ready: bool = False
     run: int | None = None
     cell: Cell | None = None
@@ -199,9 +199,12 @@ class _Scheduler:
         return self.summary
 
     def _watch(self) -> None:
-        """End cells that take too long: ask, terminate, kill."""
+        """See to workers that are dead, and end cells that take too long: ask, terminate, kill."""
         now = time.monotonic()
         for worker in list(self.workers):
+            if worker.process.exitcode is not None and not worker.connection.poll():
+                self._lost(worker)  # what it has forked holds its end of the pipe open
+                continue
             why = worker.overdue(self.rules)
             if why is None:
                 continue
@@ -227,12 +230,14 @@ class _Scheduler:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         output, printed = context.Pipe(duplex=False)
-        process = context.Process(target=work, args=(theirs, slot, printed), daemon=True, name=f"kfsvd {slot.name}")
-        with _thread_environment(slot.threads):
+        watched, alive = context.Pipe(duplex=False)
+        arguments = (theirs, slot, printed, watched)
+        process = context.Process(target=work, args=arguments, daemon=True, name=f"kfsvd {slot.name}")
+        with thread_environment(slot.threads):
             process.start()
-        theirs.close()
-        printed.close()
-        return _Worker(slot, process, ours, Output(output))
+        for end in (theirs, printed, watched):
+            end.close()
+        return _Worker(slot, process, ours, Output(output), alive)
 
     def _receive(self, worker: _Worker) -> None:
         try:
@@ -349,38 +354,9 @@ def _end(worker: _Worker) -> None:
         if worker.run is None and worker.ready:
             worker.connection.send(Stop())
             worker.process.join(2)
-    for number, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, None)):
-        if worker.process.is_alive():
-            _signal_group(worker.process.pid, number)
-            worker.process.join(patience)
-    if worker.process.pid is not None:
-        _signal_group(worker.process.pid, signal.SIGKILL)  # what it has started may have outlived it
-    worker.process.join()
+    end_group(worker.process)
     worker.connection.close()
-
-
-def _signal_group(pid: int | None, number: signal.Signals) -> None:
-    """Signal a worker and all that it has started; a worker leads a group of its own."""
-    with contextlib.suppress(OSError):
-        if pid is not None and os.getpgid(pid) == pid:
-            os.killpg(pid, number)
-        elif pid is not None:
-            os.kill(pid, number)
-
-
-@contextmanager
-def _thread_environment(threads: int) -> Iterator[None]:
-    """Thread counts that libraries read when they are first loaded, for a process started inside."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    worker.alive.close()
 
 
 @contextmanager

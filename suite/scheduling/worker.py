@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import io
 import os
 import signal
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from suite.errors import SuiteError
 from suite.scheduling.messages import Finished, Job, Loaded, Measured, Noted, Ready
+from suite.scheduling.processes import lead_a_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from suite.scheduling.slots import Slot
     from suite.training import Training
 
-_PR_SET_PDEATHSIG = 1  # of Linux's prctl
-
 _GONE = (EOFError, BrokenPipeError, ConnectionResetError)
 
 
@@ -36,17 +33,18 @@ class _InterruptedError(Exception):
     """The scheduler asks to stop."""
 
 
-def work(connection: Connection, slot: Slot, printed: Connection) -> None:
+def work(connection: Connection, slot: Slot, printed: Connection, watched: Connection) -> None:
     """Serve jobs until the scheduler says stop or is gone.
 
     Args:
         connection: to the scheduler; `Job` and `Stop` in, messages out.
         slot: the device, cores and threads to use.
         printed: to the scheduler; takes what the process and all that it starts print.
+        watched: from the scheduler, and never written to; with its other end this process ends, and all that it starts.
 
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the scheduler's to handle
-    _lead_a_group()
+    lead_a_group(watched)
     for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")  # so that it is seen as it is printed
@@ -63,14 +61,6 @@ def work(connection: Connection, slot: Slot, printed: Connection) -> None:
             _train(connection, torch.device(slot.device), job)
     except _GONE:
         return  # nobody is left to tell
-
-
-def _lead_a_group() -> None:
-    """A group of its own, so that all it starts can be ended with it; and an end with the scheduler's on Linux."""
-    if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _train(connection: Connection, device: torch.device, job: Job) -> None:

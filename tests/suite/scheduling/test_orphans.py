@@ -1,0 +1,104 @@
+"""What a worker has started ends with it, however it ends: a child that heeds no SIGTERM, and holds its pipes."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.random_kills import workers_of
+from tests.suite.scheduling.test_faults import LONG, TWO, is_at_work, rows, start, statuses
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STUBBORN = """
+import os
+import signal
+import time
+
+import suite.scheduling.local as local
+import suite.training as training
+
+train = training.Training.__iter__
+overdue = local._Worker.overdue
+local.GRACE_SECONDS = 1.0
+
+
+def with_a_child(self):
+    if self.cell.optimizer == "adam":
+        child = os.fork()
+        if not child:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(1000)
+            os._exit(0)
+        with open("child.part", "w") as file:
+            file.write(str(child))
+        os.rename("child.part", "child")
+        time.sleep(1000)
+    yield from train(self)
+
+
+def once_it_hangs(worker, rules):  # a busy machine takes seconds to load what others train on
+    hangs = worker.cell and worker.cell.optimizer == "adam" and os.path.exists("child")
+    return overdue(worker, rules) if hangs else None
+
+
+training.Training.__iter__ = with_a_child
+local._Worker.overdue = once_it_hangs
+"""
+
+
+def child_of(folder: Path, process: subprocess.Popen[str]) -> int:
+    """Of the worker that has started one, once it is there."""
+    for _ in range(1800):
+        assert process.poll() is None, process.communicate()
+        if (folder / "child").exists():
+            return int((folder / "child").read_text())
+        time.sleep(0.1)
+    raise AssertionError("no child was started within three minutes")
+
+
+def parent_of(pid: int) -> int:
+    found = subprocess.run(["ps", "-o", "ppid=", "-p", str(pid)], capture_output=True, text=True, check=True)
+    return int(found.stdout)
+
+
+def is_gone(pid: int) -> bool:
+    """Soon."""
+    for _ in range(100):
+        if not is_at_work(pid):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_what_a_killed_worker_has_started_is_killed(tmp_path: Path) -> None:
+    process = start(tmp_path, TWO, STUBBORN)
+    child = child_of(tmp_path, process)
+    subprocess.run(["kill", "-9", str(parent_of(child))], check=True)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 3, output
+    assert is_gone(child)
+    assert statuses(tmp_path) == {"sgd": "done", "adam": "error", "kpsvd": "done"}
+    ((error,),) = rows(tmp_path, "SELECT error FROM runs WHERE status = 'error'")
+    assert "signal SIGKILL" in error
+
+
+def test_what_a_terminated_worker_has_started_is_killed(tmp_path: Path) -> None:
+    process = start(tmp_path, TWO + "scheduling: {silent_seconds: 2}\n", STUBBORN)
+    child = child_of(tmp_path, process)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 3, output
+    assert is_gone(child)
+    assert statuses(tmp_path) == {"sgd": "done", "adam": "timeout", "kpsvd": "done"}
+
+
+def test_what_the_workers_of_a_killed_scheduler_have_started_is_killed(tmp_path: Path) -> None:
+    process = start(tmp_path, LONG, STUBBORN)
+    child = child_of(tmp_path, process)
+    workers = workers_of(process.pid)
+    process.kill()
+    process.communicate(timeout=60)
+    assert is_gone(child)
+    assert all(map(is_gone, workers))
