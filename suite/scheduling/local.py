@@ -13,6 +13,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Protocol
 
 from suite.errors import SuiteError
+from suite.scheduling.inbox import GarbageError, Inbox
 from suite.scheduling.messages import Finished, Job, Loaded, Measured, Message, Noted, Ready, Stop
 from suite.scheduling.output import Output, log_file
 from suite.scheduling.processes import end_group, thread_environment
@@ -98,6 +99,7 @@ class _Worker:
     slot: Slot
     process: BaseProcess
     connection: Connection
+    inbox: Inbox
     output: Output
     alive: Connection  # closed with this process, whose end the worker's group does not outlive
     ready: bool = False
@@ -237,18 +239,24 @@ class _Scheduler:
             process.start()
         for end in (theirs, printed, watched):
             end.close()
-        return _Worker(slot, process, ours, Output(output), alive)
+        return _Worker(slot, process, ours, Inbox(ours), Output(output), alive)
 
     def _receive(self, worker: _Worker) -> None:
         try:
-            message: Message = worker.connection.recv()
+            worker.inbox.read()
         except (EOFError, OSError):
             self._lost(worker)
             return
-        except Exception as problem:  # whatever unpickling makes of garbage
-            self._bury(worker, "error", f"the worker process sent what cannot be read ({problem!r})")
+        try:
+            for message in worker.inbox.messages():
+                self._heed(worker, message)
+                if worker.connection.closed:  # that was its last
+                    return
+        except GarbageError as problem:
+            self._bury(worker, "error", f"the worker process sent what cannot be read ({problem})")
             self._replace(worker.slot)
-            return
+
+    def _heed(self, worker: _Worker, message: Message) -> None:
         worker.heard = time.monotonic()
         match message:
             case Ready():
