@@ -108,6 +108,7 @@ class _Worker:
     begun: float = 0.0  # the cell at hand, by the monotonic clock
     heard: float = 0.0  # the last message
     asked: float | None = None  # to end the cell at hand, for taking too long
+    why: str | None = None  # it was asked
 
     def overdue(self, rules: Scheduling) -> str | None:
         """Why its cell is to be ended; None where it is not."""
@@ -207,15 +208,15 @@ class _Scheduler:
             if worker.process.exitcode is not None and not worker.connection.poll():
                 self._lost(worker)  # what it has forked holds its end of the pipe open
                 continue
-            why = worker.overdue(self.rules)
-            if why is None:
-                continue
             if worker.asked is None:
+                worker.why = worker.overdue(self.rules)
+                if worker.why is None:
+                    continue
                 worker.asked = now
                 with contextlib.suppress(OSError):
                     worker.connection.send(Stop())
             elif now - worker.asked > GRACE_SECONDS:
-                self._bury(worker, "timeout", f"the cell {why}")
+                self._bury(worker, "timeout", f"the cell {worker.why}")
                 self._replace(worker.slot)
 
     def _on_signal(self) -> None:
@@ -274,7 +275,7 @@ class _Scheduler:
             case Finished():
                 status, error = message.status, message.error
                 if worker.asked is not None and status == "interrupted":
-                    status, error = "timeout", f"the cell {worker.overdue(self.rules)}"
+                    status, error = "timeout", f"the cell {worker.why}"
                 self._finish(worker, status, error, message.peak_memory)
                 if worker.asked is None:
                     self._dispatch(worker)

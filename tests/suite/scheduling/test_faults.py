@@ -42,6 +42,21 @@ BEFORE_TRAINING = """
     training.Training.__iter__ = sabotaged
 """
 
+PATIENCE = """
+    import os
+    import suite.scheduling.local as local
+
+    local.GRACE_SECONDS = 1.0
+    overdue = local._Worker.overdue
+
+    def once_it_hangs(worker, rules):
+        hangs = worker.cell and worker.cell.optimizer == "adam" and os.path.exists("child")
+        return overdue(worker, rules) if hangs else None
+
+    local._Worker.overdue = once_it_hangs
+"""
+"""Only the cell of adam is timed, and only once it hangs: a busy machine takes seconds to load what others train on."""
+
 
 def rows(folder: Path, query: str) -> list[Any]:
     with sqlite3.connect(folder / "kfsvd-bench.sqlite") as connection:
@@ -101,20 +116,7 @@ def test_a_worker_that_hangs_is_ended_with_all_that_it_has_started(tmp_path: Pat
         'open("child", "w").write(str(subprocess.Popen(["sleep", "1000"]).pid)); '
         "time.sleep(1000)"
     )
-    patience = """
-    import os
-    import suite.scheduling.local as local
-
-    local.GRACE_SECONDS = 1.0
-    overdue = local._Worker.overdue
-
-    def once_it_hangs(worker, rules):  # a busy machine takes seconds to load what others train on
-        hangs = worker.cell and worker.cell.optimizer == "adam" and os.path.exists("child")
-        return overdue(worker, rules) if hangs else None
-
-    local._Worker.overdue = once_it_hangs
-    """
-    code, output = run(tmp_path, TWO + "scheduling: {silent_seconds: 2}\n", hang + patience)
+    code, output = run(tmp_path, TWO + "scheduling: {silent_seconds: 2}\n", hang + PATIENCE)
     evidence.ended(code, 3, output)
     assert statuses(tmp_path) == {"sgd": "done", "adam": "timeout", "kpsvd": "done"}
     ((error,),) = rows(tmp_path, "SELECT error FROM runs WHERE status = 'timeout'")
@@ -122,6 +124,17 @@ def test_a_worker_that_hangs_is_ended_with_all_that_it_has_started(tmp_path: Pat
     child = int((tmp_path / "child").read_text())
     assert not is_at_work(child), "a grandchild outlived its worker"
     finishes(tmp_path, TWO, evidence)
+
+
+def test_a_cell_that_was_silent_for_too_long_and_goes_on_is_timed_out_with_the_reason(tmp_path: Path) -> None:
+    nap = BEFORE_TRAINING.format('import time; open("child", "w").close(); time.sleep(5)')
+    graceful = PATIENCE.replace("GRACE_SECONDS = 1.0", "GRACE_SECONDS = 60.0")
+    code, output = run(tmp_path, TWO + "scheduling: {silent_seconds: 2}\n", nap + graceful)
+    assert code == 3, output
+    assert statuses(tmp_path) == {"sgd": "done", "adam": "timeout", "kpsvd": "done"}
+    query = "SELECT error, (SELECT count(*) FROM iterations WHERE run_id = runs.id) > 0 FROM runs"
+    found = rows(tmp_path, query + " WHERE status = 'timeout'")
+    assert found == [("the cell sent nothing for the 2 seconds of scheduling.silent_seconds", 1)]
 
 
 def is_at_work(pid: int) -> bool:
