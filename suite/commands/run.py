@@ -86,10 +86,13 @@ def run(
     if summary.failed:
         console.print(f"{summary.failed} cells failed; `kfsvd-bench status {path} --db {shown(db)}` names them.")
         return ExitCode.CELLS_FAILED
-    if stage.waiting:
+    left = {cell.key for cell in stage.known} - measured
+    if left or stage.waiting:
+        if left:
+            console.print(f"{len(left)} cells have no result: the same command measures them.")
         for line in _why_waiting(stage):
             console.print(line)
-        return ExitCode.CELLS_FAILED if measured else ExitCode.NOTHING_MEASURED
+        return ExitCode.CELLS_FAILED if left or measured else ExitCode.NOTHING_MEASURED
     return ExitCode.FINE if measured else ExitCode.NOTHING_MEASURED
 
 

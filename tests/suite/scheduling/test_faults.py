@@ -145,6 +145,17 @@ def is_at_work(pid: int) -> bool:
         return False
 
 
+def test_a_cell_that_ends_without_a_result_is_no_success(tmp_path: Path) -> None:
+    gone = BEFORE_TRAINING.format("import suite.scheduling.worker as worker; raise worker._InterruptedError")
+    code, output = run(tmp_path, TWO, gone)
+    assert code == 3, output
+    assert "1 cells have no result: the same command measures them." in output
+    assert statuses(tmp_path) == {"sgd": "done", "adam": "interrupted", "kpsvd": "done"}
+    code, output = run(tmp_path, TWO)
+    assert code == 0, output
+    assert "no result" not in output
+
+
 @fault("a worker sends garbage", "bytes that are no message on its pipe to the scheduler")
 def test_a_worker_that_sends_garbage_costs_its_cell_and_no_other(tmp_path: Path, evidence: Evidence) -> None:
     garbage = """

@@ -14,7 +14,7 @@ import pytest
 
 from suite.scheduling.inbox import MOST_BYTES, GarbageError, Inbox
 from suite.scheduling.messages import Finished, Noted, Ready
-from tests.suite.scheduling.test_faults import TWO, rows, run, statuses
+from tests.suite.scheduling.test_faults import PATIENCE, TWO, rows, run, statuses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,33 +76,22 @@ def test_a_part_of_a_message_is_not_waited_for() -> None:
 
 
 BAD = """
-import os
-import signal
-import struct
+    import os
+    import signal
+    import struct
 
-import suite.scheduling.local as local
-import suite.scheduling.worker as worker
+    import suite.scheduling.worker as worker
 
-train = worker._train
-overdue = local._Worker.overdue
-local.GRACE_SECONDS = 1.0
+    train = worker._train
 
+    def sabotaged(connection, device, job):
+        if job.cell.optimizer == "adam":
+            open("child", "w").close()
+            os.write(connection.fileno(), {})
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return train(connection, device, job)
 
-def sabotaged(connection, device, job):
-    if job.cell.optimizer == "adam":
-        open("sent", "w").close()
-        os.write(connection.fileno(), {})
-        os.kill(os.getpid(), signal.SIGSTOP)
-    return train(connection, device, job)
-
-
-def once_it_has(worker, rules):  # a busy machine takes seconds to load what others train on
-    bad = worker.cell and worker.cell.optimizer == "adam" and os.path.exists("sent")
-    return overdue(worker, rules) if bad else None
-
-
-worker._train = sabotaged
-local._Worker.overdue = once_it_has
+    worker._train = sabotaged
 """
 
 
@@ -117,7 +106,7 @@ local._Worker.overdue = once_it_has
 def test_a_worker_that_sends_no_whole_message_costs_its_cell_alone(
     tmp_path: Path, sent: str, status: str, why: str
 ) -> None:
-    code, output = run(tmp_path, TWO + "scheduling: {silent_seconds: 2}\n", BAD.format(sent))
+    code, output = run(tmp_path, TWO + "scheduling: {silent_seconds: 2}\n", BAD.format(sent) + PATIENCE)
     assert code == 3, output
     assert statuses(tmp_path) == {"sgd": "done", "adam": status, "kpsvd": "done"}
     ((error,),) = rows(tmp_path, f"SELECT error FROM runs WHERE status = '{status}'")

@@ -7,45 +7,34 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.random_kills import workers_of
-from tests.suite.scheduling.test_faults import LONG, TWO, is_at_work, rows, start, statuses
+from tests.suite.scheduling.test_faults import LONG, PATIENCE, TWO, is_at_work, rows, start, statuses
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 STUBBORN = """
-import os
-import signal
-import time
+    import os
+    import signal
+    import time
 
-import suite.scheduling.local as local
-import suite.training as training
+    import suite.training as training
 
-train = training.Training.__iter__
-overdue = local._Worker.overdue
-local.GRACE_SECONDS = 1.0
+    train = training.Training.__iter__
 
-
-def with_a_child(self):
-    if self.cell.optimizer == "adam":
-        child = os.fork()
-        if not child:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    def with_a_child(self):
+        if self.cell.optimizer == "adam":
+            child = os.fork()
+            if not child:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                time.sleep(1000)
+                os._exit(0)
+            with open("child.part", "w") as file:
+                file.write(str(child))
+            os.rename("child.part", "child")
             time.sleep(1000)
-            os._exit(0)
-        with open("child.part", "w") as file:
-            file.write(str(child))
-        os.rename("child.part", "child")
-        time.sleep(1000)
-    yield from train(self)
+        yield from train(self)
 
-
-def once_it_hangs(worker, rules):  # a busy machine takes seconds to load what others train on
-    hangs = worker.cell and worker.cell.optimizer == "adam" and os.path.exists("child")
-    return overdue(worker, rules) if hangs else None
-
-
-training.Training.__iter__ = with_a_child
-local._Worker.overdue = once_it_hangs
+    training.Training.__iter__ = with_a_child
 """
 
 
@@ -86,7 +75,7 @@ def test_what_a_killed_worker_has_started_is_killed(tmp_path: Path) -> None:
 
 
 def test_what_a_terminated_worker_has_started_is_killed(tmp_path: Path) -> None:
-    process = start(tmp_path, TWO + "scheduling: {silent_seconds: 2}\n", STUBBORN)
+    process = start(tmp_path, TWO + "scheduling: {silent_seconds: 2}\n", STUBBORN + PATIENCE)
     child = child_of(tmp_path, process)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 3, output
