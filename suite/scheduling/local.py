@@ -222,6 +222,7 @@ class _Scheduler:
     def _on_signal(self) -> None:
         self.signals += 1
         self.summary.interrupted = True
+        self.store.hurried = self.signals > 1  # it may be waiting for the store now
 
     def _flush(self) -> None:
         for run in self.store.flush():

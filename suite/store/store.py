@@ -74,6 +74,8 @@ class Store:
         self._of_others = sa.or_(RunRow.owner_host != self._owner.host, RunRow.owner_pid != self._owner.pid)
         self._pulses = Pulses()
         self._dialect = connection.dialect.name
+        self.hurried = False
+        """Whether a write that cannot be made at once is given up; else it is tried again until `PATIENCE` ends."""
 
     def experiment(self, name: str, text: str) -> int:
         """The number of a specification; a new one for a new text."""
@@ -386,7 +388,7 @@ class Store:
                 return transaction()
             except DBAPIError as error:
                 self.session.rollback()
-                if not passes_by_itself(error) or time.monotonic() > deadline:
+                if self.hurried or not passes_by_itself(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
 

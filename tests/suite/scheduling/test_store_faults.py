@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import time
@@ -190,6 +191,20 @@ def test_a_lock_that_stays(tmp_path: Path, evidence: Evidence) -> None:
     one_message(output, "another program holds it locked: wait for it, or end it")
     assert [(whole(tmp_path),)] == before
     finishes(tmp_path, before[0][0], evidence)
+
+
+def test_ctrl_c_twice_waits_for_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "small").mkdir()
+    process = start(tmp_path, "import suite.store.store as store\n\nstore.PATIENCE = 600.0\n")
+    wait_for_iterations(tmp_path, process)
+    with locked(tmp_path):
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        time.sleep(7)  # SQLite itself waits five, in which two would count as one
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, output
+    one_message(output, "another program holds it locked: wait for it, or end it")
 
 
 @fault("a store of a newer version", "a schema of number 9999")
