@@ -33,7 +33,8 @@ LOOK_SECONDS = 5.0
 """How often the machines of the cluster are counted, and what other commands run is looked at."""
 
 _KNOCK_SECONDS = 10.0
-_FETCH_SECONDS = 60.0  # for a record that is ready; it takes longer where its node is gone
+_FETCH_SECONDS = 1.0  # a round, for records that are ready; the store is flushed and its leases renewed in between
+_LOST_SECONDS = 60.0  # a record that is ready and cannot be fetched for so long is gone, with its node
 
 
 def measure(order: Order) -> Iterator[Placed | Message]:
@@ -80,6 +81,8 @@ class _Task:
     run: int | None = None  # once it has begun
     begun: float = 0.0
     heard: float = 0.0
+    pending: Any = None  # the reference to a message that is ready and not fetched yet
+    ready: float = 0.0  # since when it is
 
     def overdue(self, wall: float | None, silent: float) -> str | None:
         """Why it is to be ended; None where it is not."""
@@ -172,19 +175,24 @@ class _Driver:
             self.tasks.append(_Task(cell, task.remote(order), Slot(name, "", (), order.threads)))
 
     def _receive(self) -> None:
-        if not self.tasks:
+        """Fetch what is ready, in no more than `_FETCH_SECONDS`; what does not come is asked for again next time."""
+        by_stream = {task.stream: task for task in self.tasks if task.pending is None}
+        if by_stream:
+            streams, _ = self.ray.wait(list(by_stream), num_returns=len(by_stream), timeout=0.1, fetch_local=False)
+        else:
+            streams = []
             time.sleep(0.1)
-            return
-        by_stream = {task.stream: task for task in self.tasks}
-        ready, _ = self.ray.wait(list(by_stream), num_returns=len(by_stream), timeout=0.1, fetch_local=False)
-        for stream in ready:
-            self._next(by_stream[stream])
+        ready = [task for task in self.tasks if task.pending is not None or task.stream in streams]
+        for task in ready:
+            self._next(task, _FETCH_SECONDS / len(ready))
 
-    def _next(self, task: _Task) -> None:
+    def _next(self, task: _Task, patience: float) -> None:
         """The next message of a task, or what became of it."""
         errors = self.ray.exceptions
         try:
-            message = self.ray.get(next(task.stream), timeout=_FETCH_SECONDS)
+            if task.pending is None:
+                task.pending, task.ready = next(task.stream), time.monotonic()
+            message = self.ray.get(task.pending, timeout=patience)
         except StopIteration:
             self._forget(task, "error", "the task ended without a word")
         except errors.TaskCancelledError:
@@ -192,6 +200,8 @@ class _Driver:
         except errors.OutOfMemoryError as error:
             self._forget(task, "oom", str(error))
         except errors.RayError as error:
+            if isinstance(error, errors.GetTimeoutError) and time.monotonic() - task.ready < _LOST_SECONDS:
+                return
             if self.signals:  # whatever became of it, it was told to end
                 self._drop([task], "interrupted", None)
             elif isinstance(error, errors.RayTaskError):
@@ -199,7 +209,7 @@ class _Driver:
             else:
                 self._lose(task, error)
         else:
-            task.heard = time.monotonic()
+            task.heard, task.pending = time.monotonic(), None
             self._take(task, message)
 
     def _take(self, task: _Task, message: Placed | Message) -> None:
@@ -252,8 +262,7 @@ class _Driver:
         what = f"run again, {times} of {most} times" if again else f"given up after {times} attempts"
         text = f"the cell was lost with its node or worker, and is {what} ({type(error).__name__})\n{error}"
         self.ray.cancel(task.stream, force=True)  # it may be alive where only its record was lost
-        self._forget(task, "error", text, counts=not again)
-        if again:
+        if self._forget(task, "error", text, counts=not again) and again:
             self.waiting.appendleft(task.cell)
 
     def _drop(self, tasks: list[_Task], status: str, error: str | None) -> None:
@@ -264,19 +273,27 @@ class _Driver:
 
     def _forget(
         self, task: _Task, status: str, error: str | None, memory: int | None = None, *, counts: bool = True
-    ) -> None:
-        """A task is over: record its run, if it had begun or should have."""
+    ) -> bool:
+        """A task is over: record its run, if it had begun or should have.
+
+        Returns:
+            Whether its cell is still ours; one that another command has taken over is waited for.
+
+        """
         if task.run is None and status != "interrupted" and counts:
             self._begin(task, self.site.provenance.environment, "none")
         if task in self.tasks:
             self.tasks.remove(task)
         if task.run is None:
-            return
-        if not self.store.finish(task.run, status, error=error, peak_memory=memory):
+            return True
+        ours = self.store.finish(task.run, status, error=error, peak_memory=memory)
+        if not ours:
             status, error = "interrupted", "taken over by another command: this one was silent for too long"
-        if counts:
+            self.elsewhere.append(task.cell)
+        if counts or not ours:
             self.summary.count(status)
         self.view.finished(task.cell, task.slot, status, error)
+        return ours
 
 
 @contextmanager
