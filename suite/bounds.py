@@ -46,6 +46,7 @@ class Slurm(Model):
     cpus: int = Field(default=1, ge=1, description="cores, and threads, of a cell")
     memory_gb: float | None = Field(default=None, gt=0, description="the cluster's own default if not given")
     parallel: int = Field(default=64, ge=1, description="jobs at a time")
+    max_retries: int = Field(default=3, ge=0, description="how often a cell is run again whose job was interrupted")
 
 
 class Ray(Model):

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 DEAD_SECONDS = 60.0
 """A running run whose heartbeat stands still for longer is taken to be left behind by a process that died."""
 
+RESERVED = "slurm"
+"""The device of a run that only holds a cell for a job, which measures into a store of its own.
+
+Such a run is no attempt at the cell: once given back, or left behind by a process that died, it is removed.
+"""
+
 
 class Claim(NamedTuple):
     """What became of asking for a cell."""

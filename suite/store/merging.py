@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from suite.environment import Environment
 from suite.errors import StoreError
 from suite.store.faults import translated
+from suite.store.leases import RESERVED
 from suite.store.opening import open_migrated, open_store
 from suite.store.store import FAILED, MEASURED
 from suite.store.tables import (
@@ -107,7 +108,8 @@ def fold(source: Store, target: Store, *, source_url: str, target_url: str) -> F
 
     """
     folded = NOTHING
-    runs = sa.select(RunRow.__table__).order_by(RunRow.id)
+    held = sa.and_(RunRow.status == "running", RunRow.device == RESERVED)  # for a job, whose run comes from its shard
+    runs = sa.select(RunRow.__table__).where(sa.not_(held)).order_by(RunRow.id)
     try:
         with translated(target_url):  # errors of the source are named by `_parts`
             experiments = _experiments(source, target, source_url)

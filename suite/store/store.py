@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from suite.store.faults import passes_by_itself
-from suite.store.leases import Claim, Heartbeat, Owner, Pulses, is_dead
+from suite.store.leases import RESERVED, Claim, Heartbeat, Owner, Pulses, is_dead
 from suite.store.tables import (
     CompressedRow,
     EnvironmentRow,
@@ -50,6 +50,8 @@ FAILED = ("error", "oom", "timeout")
 
 PATIENCE = 60.0
 """Seconds that a write waits for a locked database, or for a server that is starting again."""
+
+_UNSEEN = {"synchronize_session": False}  # objects that were read before keep what they hold
 
 _COLUMNS = {
     IterationRow: [column.name for column in IterationRow.__table__.columns],
@@ -235,24 +237,33 @@ class Store:
         at_work = (RunRow.id == run, RunRow.status == "running")
         return self._committed(*at_work, ended_at=self._clock(), **values) == 1
 
+    def release(self, run: int) -> None:
+        """Give back a cell that was only held for a job (`RESERVED`): nothing is left of the run."""
+        self._running.pop(run, None)
+        mine = (RunRow.id == run, RunRow.status == "running", RunRow.device == RESERVED, sa.not_(self._of_others))
+        self.transaction(lambda: self.session.execute(sa.delete(RunRow).where(*mine), execution_options=_UNSEEN))
+
     def sweep(self) -> int:
         """Mark the runs that a dead process left behind as interrupted at their last sign of life.
 
         Returns:
-            How many there were.
+            How many there were; cells that were only held for a job are free again, and not counted.
 
         """
 
         def mark() -> int:
             now = sa.type_coerce(self._clock(), RunRow.heartbeat_at.type)
-            columns = (RunRow.id, RunRow.owner_host, RunRow.owner_pid, RunRow.heartbeat_at, now)
+            columns = (RunRow.id, RunRow.owner_host, RunRow.owner_pid, RunRow.device, RunRow.heartbeat_at, now)
             rows = self.session.execute(sa.select(*columns).where(RunRow.status == "running")).all()
             freed = 0
-            for run, host, pid, at, read in rows:
+            for run, host, pid, device, at, read in rows:
                 silence = self._pulses.silence(run, Heartbeat(at, read))
                 if run not in self._running and is_dead(Owner(host, pid), self._owner, silence):
                     silent = (RunRow.id == run, RunRow.status == "running", RunRow.heartbeat_at == at)
-                    freed += self._change(*silent, status="interrupted", ended_at=RunRow.heartbeat_at)
+                    if device == RESERVED:
+                        self.session.execute(sa.delete(RunRow).where(*silent), execution_options=_UNSEEN)
+                    else:
+                        freed += self._change(*silent, status="interrupted", ended_at=RunRow.heartbeat_at)
             self.session.commit()
             return freed
 
@@ -326,8 +337,8 @@ class Store:
         """Show that the runs at work are; those that are ours no longer."""
         if not self._running:
             return []
-        mine = (RunRow.id.in_(list(self._running)), RunRow.status == "running")
-        here = RunRow.owner_host == self._owner.host
+        mine = (RunRow.id.in_(list(self._running)), RunRow.status == "running", sa.not_(self._of_others))
+        here = sa.and_(RunRow.owner_host == self._owner.host, RunRow.device != RESERVED)  # jobs are on other machines
         beside = sa.select(RunRow.id).where(RunRow.status == "running", here, self._of_others)
         crowded = {} if self.session.scalar(beside.limit(1)) is None else {"contended": True}
         if self._change(*mine, heartbeat_at=self._clock(), **crowded) == len(self._running):
@@ -371,7 +382,7 @@ class Store:
     def _change(self, *which: sa.ColumnElement[bool], **values: Any) -> int:
         """Change runs, without a commit; how many there were."""
         change = sa.update(RunRow).where(*which).values(**fitting(RunRow, values))
-        done = self.session.execute(change, execution_options={"synchronize_session": False})
+        done = self.session.execute(change, execution_options=_UNSEEN)
         return int(done.rowcount)  # type: ignore[attr-defined]
 
     def _clock(self) -> Any:
