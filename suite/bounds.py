@@ -73,7 +73,8 @@ class Scheduling(Model):
         default=1800.0, gt=0, description="a worker that has sent nothing for so long is taken to hang, and ended"
     )
     retry_oom: bool = Field(
-        default=False, description="whether a cell that ran out of memory is run again once all others are done, alone"
+        default=False,
+        description="whether a cell that ran out of memory is run again once all others are done, alone; not on SLURM",
     )
     ray: Ray = Field(default=Ray(), description="what --executor ray asks for")
     slurm: Slurm = Field(default=Slurm(), description="what --executor slurm asks for")

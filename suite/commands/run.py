@@ -107,7 +107,7 @@ def _measure(
     from suite.store import shown
 
     total = Summary()
-    run_cells = choice.executor(db)
+    run_cells = choice.executor(db, matrix.spec.scheduling)
     where = ", ".join(slot.name for slot in slots) or choice.name
     tried: set[str] = set()
     site = None

@@ -12,6 +12,7 @@ from suite.errors import SuiteError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from suite.bounds import Scheduling
     from suite.matrix import Cell
     from suite.scheduling.local import Site, Summary, View
 
@@ -49,9 +50,19 @@ class Choice:
             if value is not None and self.name != owner:
                 raise SuiteError(f"{option} is an option of --executor {owner}, not of {self.name}")
 
-    def executor(self, db: str) -> Executor:
-        """The executor itself, for the store at a URL."""
+    def executor(self, db: str, rules: Scheduling) -> Executor:
+        """The executor itself, for the store at a URL.
+
+        Raises:
+            SuiteError: the rules ask for what it does not do.
+
+        """
         if self.name == "slurm":
+            if rules.retry_oom:
+                raise SuiteError(
+                    "scheduling.retry_oom is nothing for --executor slurm, whose jobs have memory of their own: "
+                    "leave it out, and ask for what a cell needs with scheduling.slurm.memory_gb"
+                )
             from suite.scheduling import slurm
 
             return partial(slurm.run_cells, shards=self.shards or beside(db, "shards"), db=db)

@@ -76,6 +76,7 @@ def run_cells(cells: Sequence[Cell], site: Site, view: View, *, address: str | N
 @dataclass
 class _Task:
     cell: Cell
+    alone: bool  # nothing of this command runs beside it, since it ran out of memory
     stream: Any  # Ray's generator of references to messages
     slot: Slot
     run: int | None = None  # once it has begun
@@ -101,6 +102,8 @@ class _Driver:
         self.ray, self.site, self.view = ray, site, view
         self.store, self.rules = site.store, site.rules
         self.waiting = deque(cells)
+        self.alone: deque[Cell] = deque()  # to be run once all others are done, with nothing beside
+        self.retried: set[str] = set()  # those that were put there
         self.elsewhere: list[Cell] = []  # that other commands run
         self.tasks: list[_Task] = []
         self.lost: Counter[str] = Counter()  # how often each cell was
@@ -116,7 +119,7 @@ class _Driver:
 
     def run(self) -> Summary:
         flushed, stopping, deadline = time.monotonic(), False, float("inf")
-        while self.tasks or ((self.waiting or self.elsewhere) and not self.signals):
+        while self.tasks or ((self.waiting or self.alone or self.elsewhere) and not self.signals):
             self._look()
             self._submit()
             self._receive()
@@ -155,24 +158,27 @@ class _Driver:
             self.elsewhere.clear()
 
     def _submit(self) -> None:
-        fraction = 1 / self.rules.slots_per_device if self.accelerated else 0
-        cores = 0 if self.accelerated else self.rules.ray.cpus
-        task = self.ray.remote(measure).options(
-            num_cpus=cores, num_gpus=fraction, max_retries=0, num_returns="streaming", name="kfsvd-bench"
-        )
-        while self.waiting and not self.signals and len(self.tasks) < self.room:
-            cell = self.waiting.popleft()
+        while not self.signals and len(self.tasks) < self.room and not any(task.alone for task in self.tasks):
+            alone = not self.waiting
+            if alone and (self.tasks or not self.alone):
+                return
+            cell = (self.alone if alone else self.waiting).popleft()
+            fraction = (1 if alone else 1 / self.rules.slots_per_device) if self.accelerated else 0
+            cores = 0 if self.accelerated else self.rules.ray.cpus
+            task = self.ray.remote(measure).options(
+                num_cpus=cores, num_gpus=fraction, max_retries=0, num_returns="streaming", name="kfsvd-bench"
+            )
             order = Order(
                 cell,
                 self.site.folders,
                 self.site.provenance.fingerprint,
                 threads=self.rules.ray.cpus,
                 accelerated=self.accelerated,
-                contended=self.rules.timing != "exclusive",
+                contended=self.rules.timing != "exclusive" and not alone,
             )
             taken = {task.slot.name for task in self.tasks}
             name = next(name for n in range(len(self.tasks) + 1) if (name := f"ray:{n}") not in taken)
-            self.tasks.append(_Task(cell, task.remote(order), Slot(name, "", (), order.threads)))
+            self.tasks.append(_Task(cell, alone, task.remote(order), Slot(name, "", (), order.threads)))
 
     def _receive(self) -> None:
         """Fetch what is ready, in no more than `_FETCH_SECONDS`; what does not come is asked for again next time."""
@@ -241,7 +247,7 @@ class _Driver:
             fingerprint=provenance.fingerprint,
             since=provenance.since,
             device=device,
-            contended=self.rules.timing != "exclusive",
+            contended=self.rules.timing != "exclusive" and not task.alone,
         )
         task.run, task.begun = claim.run, time.monotonic()
         if claim.run is not None:
@@ -263,7 +269,7 @@ class _Driver:
         text = f"the cell was lost with its node or worker, and is {what} ({type(error).__name__})\n{error}"
         self.ray.cancel(task.stream, force=True)  # it may be alive where only its record was lost
         if self._forget(task, "error", text, counts=not again) and again:
-            self.waiting.appendleft(task.cell)
+            (self.alone if task.alone else self.waiting).appendleft(task.cell)
 
     def _drop(self, tasks: list[_Task], status: str, error: str | None) -> None:
         """End tasks by force."""
@@ -290,7 +296,10 @@ class _Driver:
         if not ours:
             status, error = "interrupted", "taken over by another command: this one was silent for too long"
             self.elsewhere.append(task.cell)
-        if counts or not ours:
+        if status == "oom" and self.rules.retry_oom and task.cell.key not in self.retried:
+            self.retried.add(task.cell.key)
+            self.alone.append(task.cell)
+        elif counts or not ours:
             self.summary.count(status)
         self.view.finished(task.cell, task.slot, status, error)
         return ours

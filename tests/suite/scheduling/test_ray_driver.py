@@ -191,3 +191,23 @@ def test_a_cell_that_another_command_takes_over_is_waited_for(
     assert summary.statuses == {"interrupted": 1}
     assert summary.elsewhere == {"done": 1}
     assert statuses(store, cells[:1]) == ["done"]
+
+
+def test_a_cell_that_ran_out_of_memory_runs_again_alone_on_a_whole_gpu(
+    store: Store, cells: list[Cell], tmp_path: Path
+) -> None:
+    cluster = Cluster([PLACED, OOM], [PLACED, DONE], [PLACED, DONE])
+    driver = drive(store, tmp_path, cells[:2], cluster, retry_oom=True, slots_per_device=2)
+    assert driver.run().statuses == {"done": 2}
+    assert [order.cell for order, _, _ in cluster.orders] == [*cells[:2], cells[0]]
+    order, options, beside = cluster.orders[-1]
+    assert (options["num_gpus"], order.contended, beside) == (1, False, 0)
+    assert cluster.orders[0][1]["num_gpus"] == 0.5
+    found = store.session.connection().exec_driver_sql("SELECT status, contended FROM runs ORDER BY id").all()
+    assert found == [("oom", 1), ("done", 1), ("done", 0)]
+
+
+def test_a_cell_that_runs_out_of_memory_again_is_given_up(store: Store, cells: list[Cell], tmp_path: Path) -> None:
+    cluster = Cluster([PLACED, OOM], [PLACED, OOM])
+    assert drive(store, tmp_path, cells[:1], cluster, retry_oom=True).run().statuses == {"oom": 1}
+    assert drive(store, tmp_path, cells[:1], Cluster([PLACED, OOM])).run().statuses == {"oom": 1}

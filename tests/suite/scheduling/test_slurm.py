@@ -181,6 +181,15 @@ def test_options_of_another_executor_are_refused(tmp_path: Path) -> None:
     assert (code, "--address is an option of --executor ray, not of slurm" in output) == (2, True)
 
 
+def test_memory_to_be_retried_in_is_refused_where_every_job_has_its_own(tmp_path: Path) -> None:
+    write_spec(tmp_path, THREE.replace("scheduling: {", "scheduling: {retry_oom: true, "))
+    code, output = run(tmp_path, "--executor", "slurm")
+    assert code == 2, output
+    assert "scheduling.retry_oom" in output
+    assert "scheduling.slurm.memory_gb" in output
+    assert submitted(tmp_path) == 0
+
+
 def test_shards_lie_beside_the_store() -> None:
     assert beside("sqlite:///some/where/results.sqlite", "shards") == Path("some/where/results.shards")
     assert beside("postgresql+psycopg://host/name", "shards") == Path("kfsvd-bench.shards")
