@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 CI = (ROOT / ".ci" / "run").read_text()
+REQUIRED = {
+    name
+    for path in ROOT.joinpath("tests").rglob("*.py")
+    for name in re.findall(r"""environ\.get\("(KFSVD_REQUIRE_[A-Z]+)"\)""", path.read_text())
+}
+
+
+@pytest.mark.parametrize("name", sorted(REQUIRED))
+def test_ci_skips_no_test_for_what_is_missing(name: str) -> None:
+    assert f"export {name}=1" in CI
 
 
 def test_a_server_that_cannot_be_installed_ends_ci(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_cells_that_go_down_with_their_node_are_run_again_on_another(cluster: An
         training.Training.__iter__ = slowed
     """
     sabotage(tmp_path, wait.format(str(tmp_path / "go on")))
-    write_spec(tmp_path, FOUR.replace("iterations: 60", "iterations: 2000"))
+    write_spec(tmp_path, FOUR.replace("iterations: 60", "iterations: 500"))
     process = start(tmp_path, "--executor", "ray", "--address", cluster.address)
     half = "SELECT count(*) = 2 FROM (SELECT run_id FROM iterations GROUP BY run_id)"
     wait_for(lambda: (tmp_path / "kfsvd-bench.sqlite").exists() and tables(tmp_path) and rows(tmp_path, half) == [(1,)])
