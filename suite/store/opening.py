@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from suite.errors import StoreError
 from suite.store.backup import back_up
+from suite.store.disk import WAITING
 from suite.store.faults import translated
 from suite.store.store import Store
 from suite.store.urls import shown, sqlite_file
@@ -93,6 +94,7 @@ def open_migrated(url: str, name: str) -> Iterator[Store]:
         connection.rollback()
         if found is None:
             raise StoreError(f"{name} holds no results")
+        _log_ahead(connection)
         if found != REVISION:
             with _exclusive(connection):
                 _migrate(connection, name)
@@ -132,9 +134,15 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA busy_timeout = 5000")
     cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute("PRAGMA journal_mode = WAL")  # readers read while the writer writes
-    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute(WAITING)
     cursor.close()
+
+
+def _log_ahead(connection: Connection) -> None:
+    """Let readers read while the writer writes: that changes the file, which has to be known to be a store's."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        connection.rollback()
 
 
 def _configure_postgresql(connection: Any, _record: Any) -> None:
@@ -147,10 +155,11 @@ def _bring_up_to_date(connection: Connection, url: str, *, create: bool) -> None
     name = shown(url)
     found = _revision(connection, name)
     connection.rollback()
-    if found == REVISION:
-        return
     if found is None and not create:
         raise StoreError(f"{name} holds no results: `kfsvd-bench run SPEC --db {name}` makes some")
+    _log_ahead(connection)
+    if found == REVISION:
+        return
     with _exclusive(connection):
         found = _revision(connection, name)
         if found == REVISION:  # another process was quicker

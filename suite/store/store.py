@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
+from suite.store.disk import unhurried
 from suite.store.faults import passes_by_itself
 from suite.store.leases import RESERVED, Claim, Heartbeat, Owner, Pulses, is_dead
 from suite.store.tables import (
@@ -162,7 +163,8 @@ class Store:
             self.session.commit()
             return Claim(run, "running")
 
-        claim = self._patiently(taken)
+        with unhurried(self.session):
+            claim = self._patiently(taken)
         if claim.run is not None:
             self._running[claim.run] = time.monotonic()
         return claim
@@ -179,15 +181,10 @@ class Store:
         reference_seconds: float,
     ) -> None:
         """Add what is known once a run's data are loaded: so that a report needs no data sets."""
-        self._update(
-            run,
-            problem=problem,
-            pixels=pixels,
-            floor=floor,
-            test_floor=test_floor,
-            parameters=parameters,
-            reference_seconds=reference_seconds,
-        )
+        values = {"problem": problem, "pixels": pixels, "floor": floor, "test_floor": test_floor}
+        values |= {"parameters": parameters, "reference_seconds": reference_seconds}
+        with unhurried(self.session):
+            self._update(run, **values)
 
     def append(self, run: int, records: Records) -> None:
         """Buffer records of a run for the next `flush`."""
@@ -210,32 +207,26 @@ class Store:
             The runs that are no longer ours: silent for so long that another command took their cells.
 
         """
-
-        def write() -> list[int]:
-            for table, rows in self._buffers.items():
-                if rows:
-                    self.session.execute(sa.insert(table.__table__), rows)  # type: ignore[attr-defined]
-            lost = self._stamp()
-            self.session.commit()
-            return lost
-
-        lost = self._patiently(write)
-        for rows in self._buffers.values():
-            rows.clear()
-        return lost
+        return self._written(self._stamp)
 
     def finish(self, run: int, status: str, error: str | None = None, peak_memory: int | None = None) -> bool:
-        """End a run, with everything that was appended to it.
+        """End a run, with everything that was appended to it, in one transaction.
 
         Returns:
             Whether it was still ours to end; else it stays as the command that took its cell recorded it.
 
         """
-        self.flush()
-        seconds = time.monotonic() - self._running.pop(run)
+        seconds = time.monotonic() - self._running[run]
         values = {"status": status, "error": error, "peak_memory_bytes": peak_memory, "wall_seconds": seconds}
         at_work = (RunRow.id == run, RunRow.status == "running")
-        return self._committed(*at_work, ended_at=self._clock(), **values) == 1
+
+        def end() -> bool:
+            self._stamp()
+            return self._change(*at_work, ended_at=self._clock(), **values) == 1
+
+        ours = self._written(end)
+        del self._running[run]
+        return ours
 
     def release(self, run: int) -> None:
         """Give back a cell that was only held for a job (`RESERVED`): nothing is left of the run."""
@@ -345,6 +336,20 @@ class Store:
             return []
         return sorted(set(self._running) - set(self.session.scalars(sa.select(RunRow.id).where(*mine))))
 
+    def _written(self, more: Callable[[], _T]) -> _T:
+        """Write what is buffered and what else there is to write, and commit both."""
+
+        def write() -> _T:
+            for table, rows in self._buffers.items():
+                if rows:
+                    self.session.execute(sa.insert(table.__table__), rows)  # type: ignore[attr-defined]
+            return more()
+
+        result = self.transaction(write)
+        for rows in self._buffers.values():
+            rows.clear()
+        return result
+
     def _once(self, kind: type[Experiment | EnvironmentRow], same: sa.ColumnElement[bool], values: Values) -> int:
         """The number of a row that is there once, made if it is missing."""
 
@@ -367,17 +372,7 @@ class Store:
         return int(done.scalar_one())
 
     def _update(self, run: int, **values: Any) -> None:
-        self._committed(RunRow.id == run, **values)
-
-    def _committed(self, *which: sa.ColumnElement[bool], **values: Any) -> int:
-        """Change runs; how many there were."""
-
-        def write() -> int:
-            changed = self._change(*which, **values)
-            self.session.commit()
-            return changed
-
-        return self._patiently(write)
+        self.transaction(lambda: self._change(RunRow.id == run, **values))
 
     def _change(self, *which: sa.ColumnElement[bool], **values: Any) -> int:
         """Change runs, without a commit; how many there were."""

@@ -6,11 +6,12 @@ import contextlib
 import sqlite3
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 
 from suite.errors import StoreError
 from suite.records import Records
@@ -130,6 +131,70 @@ def test_a_foreign_database_is_a_clear_error_and_stays_as_it_was(
     with pytest.raises(StoreError, match=message), open_store(sqlite_url, create=create) as store:
         store.sweep()
     assert rows(sqlite_url, "SELECT sql FROM sqlite_schema") == before
+
+
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize("version", ["0999", None])
+def test_a_refused_file_stays_as_it_was_byte_for_byte(
+    sqlite_url: str, tmp_path: Path, version: str | None, *, create: bool
+) -> None:
+    file = tmp_path / "store.sqlite"
+    newer = [VERSION, f"INSERT INTO alembic_version VALUES ('{version}')"]
+    make(file, *(newer if version else ["CREATE TABLE recipes (a)"]))
+    before = file.read_bytes()
+    for _ in range(2):
+        with pytest.raises(StoreError), open_store(sqlite_url, create=create):
+            pass
+        with pytest.raises(StoreError):
+            store_exists(sqlite_url)
+    assert file.read_bytes() == before
+    assert list(tmp_path.glob("store*")) == [file]
+
+
+def test_what_is_committed_is_on_the_disk_and_readers_read_meanwhile(sqlite_url: str) -> None:
+    for _ in range(2):
+        with open_store(sqlite_url) as store:
+            connection = store.session.connection()
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2, "FULL: a power cut takes nothing"
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+def test_every_commit_of_records_and_of_an_end_waits_for_the_disk(sqlite_url: str, tmp_path: Path) -> None:
+    found: list[int] = []
+    with open_store(sqlite_url) as store:
+        driver = store.session.connection().connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        connection = store.session.get_bind()
+
+        def look(_: object) -> None:
+            found.append(driver.execute("PRAGMA synchronous").fetchone()[0])
+
+        sa.event.listen(connection, "commit", look)
+        run = begin(store, matrix_of(tmp_path).cells[0])
+        found.clear()
+        store.append(run, Records(iterations(3), [], []))
+        store.flush()
+        assert store.finish(run, "done")
+    assert found == [2, 2]
+
+
+def test_a_claim_that_fails_leaves_the_next_commit_waiting(sqlite_url: str, tmp_path: Path) -> None:
+    with open_store(sqlite_url) as store:
+        broken = replace(matrix_of(tmp_path).cells[0], seed=object())  # type: ignore[arg-type]
+        with pytest.raises(StatementError):
+            begin(store, broken)
+        assert store.session.connection().exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+def test_a_run_ends_with_its_last_records_in_one_commit(sqlite_url: str, tmp_path: Path) -> None:
+    commits: list[object] = []
+    with open_store(sqlite_url) as store:
+        run = begin(store, matrix_of(tmp_path).cells[0])
+        store.append(run, Records(iterations(3), [], []))
+        sa.event.listen(store.session.get_bind(), "commit", commits.append)
+        assert store.finish(run, "done")
+    assert len(commits) == 1, "each waits for the disk"
+    assert rows(sqlite_url, "SELECT status, (SELECT count(*) FROM iterations) FROM runs") == [("done", 3)]
 
 
 @pytest.mark.parametrize("create", [True, False])
