@@ -1,10 +1,11 @@
 """Who may run a cell: a run at work is the lease on its cell, and its heartbeat keeps it.
 
 The database itself lets no two runs of a cell be at work at once (a unique index over those whose status is "running").
-A lease is lost when its owner is dead: its process is gone from this host, or its heartbeat has not changed for
-`DEAD_SECONDS`. Heartbeats are stamped by the database's clock and never compared with another host's. Whether one
-changes is timed by this process's own monotonic clock, which nobody sets: a clock that is set back or forward ends no
-lease. The database's clock serves once, for how old a heartbeat was when it was first seen.
+A lease is lost when its owner is dead: its heartbeat has not changed for `DEAD_SECONDS`, or for `GONE_SECONDS` while no
+process of its number is on this host. That alone proves nothing: containers and cloned machines may share a host's
+name, and each sees its own processes only. Heartbeats are stamped by the database's clock and never compared with
+another host's. Whether one changes is timed by this process's own monotonic clock, which nobody sets: a clock that is
+set back or forward ends no lease. The database's clock serves once, for how old a heartbeat was when it was first seen.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ RESERVED = "slurm"
 
 Such a run is no attempt at the cell: once given back, or left behind by a process that died, it is removed.
 """
+
+
+GONE_SECONDS = 5.0
+"""The same for a run whose host bears this one's name, and whose process is not to be seen here."""
 
 
 class Claim(NamedTuple):
@@ -70,11 +75,13 @@ def is_dead(owner: Owner, me: Owner, silence: float) -> bool:
 
     Args:
         owner: of the run.
-        me: this process. What bears its number was left by an earlier one, as after a container's restart.
+        me: this process. What bears its number was left by an earlier one, as after a container's restart, or is
+            another container's.
         silence: seconds since the run's last sign of life.
 
     """
-    return silence > DEAD_SECONDS or owner == me or (owner.host == me.host and not _is_alive(owner.pid))
+    gone = owner == me or (owner.host == me.host and not _is_alive(owner.pid))
+    return silence > (GONE_SECONDS if gone else DEAD_SECONDS)
 
 
 def _is_alive(pid: int) -> bool:

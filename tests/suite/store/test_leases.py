@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from suite.records import Records
 from suite.store import open_store
-from suite.store.leases import DEAD_SECONDS, Claim, Heartbeat, Owner, Pulses, is_dead
+from suite.store.leases import DEAD_SECONDS, GONE_SECONDS, Claim, Heartbeat, Owner, Pulses, is_dead
 from suite.store.tables import RunRow
 from tests.suite.stores import begin, claim, finished, iterations, matrix_of, rows
 
@@ -233,9 +233,25 @@ def test_who_is_dead() -> None:
     parent = Owner("here", os.getppid())
     assert not is_dead(parent, me, DEAD_SECONDS)
     assert is_dead(parent, me, DEAD_SECONDS + 1)
-    assert is_dead(Owner("here", gone), me, 0)
-    assert not is_dead(Owner("elsewhere", gone), me, 0), "another host's numbers say nothing here"
-    assert is_dead(me, me, 0), "this process's number, but none of its runs: left by an earlier one"
+    assert is_dead(Owner("here", gone), me, GONE_SECONDS + 1)
+    assert not is_dead(Owner("here", gone), me, GONE_SECONDS), "it may be in another container of this name"
+    assert not is_dead(Owner("elsewhere", gone), me, GONE_SECONDS + 1), "another host's numbers say nothing here"
+    assert is_dead(me, me, GONE_SECONDS + 1), "this process's number, but none of its runs: left by an earlier one"
+    assert not is_dead(me, me, GONE_SECONDS), "or another container's, where every command has the number 1"
+
+
+def test_a_run_at_work_in_another_container_of_this_name_is_not_taken(store: Store, url: str, tmp_path: Path) -> None:
+    cell = matrix_of(tmp_path).cells[0]
+    run = begin(store, cell)
+    with open_store(url) as other:
+        other._owner = Owner(store._owner.host, 2**22 + 1)
+        other._running[run] = store._running.pop(run)
+        store._update(run, owner_pid=2**22 + 1)
+        for _ in range(3):
+            other.flush()
+            assert store.sweep() == 0
+            assert claim(store, cell) == Claim(None, "running")
+        assert other.finish(run, "done")
 
 
 def test_texts_that_a_database_cannot_take_are_made_to_fit(store: Store, url: str, tmp_path: Path) -> None:

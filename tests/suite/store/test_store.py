@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from suite.records import Records
 from suite.store import queries
+from suite.store.leases import GONE_SECONDS
 from suite.store.opening import REVISION
 from suite.store.tables import IterationRow, RunRow, Table
 from tests.suite.stores import MACHINE, begin, evaluations, finished, fisher, iterations, kept, matrix_of, rows
@@ -118,7 +119,7 @@ def test_runs_of_a_dead_process_are_swept_and_those_at_work_are_not(store: Store
     for run in (dead, distant, silent):
         store._running.pop(run)
     soon = dt.datetime.now(dt.UTC)
-    store._update(dead, owner_pid=2**22 + 1)
+    store._update(dead, owner_pid=2**22 + 1, heartbeat_at=soon - dt.timedelta(seconds=GONE_SECONDS + 1))
     store._update(distant, owner_host="elsewhere", heartbeat_at=soon)
     store._update(silent, owner_host="elsewhere", heartbeat_at=soon - dt.timedelta(minutes=5))
     assert store.sweep() == 2
