@@ -92,8 +92,8 @@ def _known(db: str, matrix: Matrix) -> tuple[Stage, set[str], dict[str, float]]:
         return matrix.stage(None), set(), {}
     with open_store(db, create=False) as store:
         stage = matrix.stage(store)
-        measured = store.measured([cell.key for cell in stage.known], matrix.fingerprint)
-        return stage, set(measured), store.durations()
+        measured = store.with_result([cell.key for cell in stage.known], matrix.fingerprint)
+        return stage, measured, store.durations()
 
 
 def _hours(seconds: float) -> str:

@@ -30,7 +30,7 @@ def report(
 
     with open_store(db, create=False) as store:
         stage = matrix.stage(store)
-        if not store.measured([cell.key for cell in stage.known], matrix.fingerprint):
+        if not store.with_result([cell.key for cell in stage.known], matrix.fingerprint):
             print(
                 f"Nothing of {matrix.spec.name} is measured in {shown(db)}: run `kfsvd-bench run {path}` first.",
                 file=sys.stderr,

@@ -138,7 +138,7 @@ def _measure(
 
 def _measured(store: Store, stage: Stage, matrix: Matrix) -> set[str]:
     """The keys of the cells that have a result."""
-    return set(store.measured([cell.key for cell in stage.known], matrix.fingerprint))
+    return store.with_result([cell.key for cell in stage.known], matrix.fingerprint)
 
 
 def _longest_first(cells: Sequence[Cell], store: Store) -> list[Cell]:

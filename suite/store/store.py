@@ -270,6 +270,17 @@ class Store:
         """
         return self._latest(keys, RunRow.status.in_(MEASURED), fingerprint)
 
+    def with_result(self, keys: Sequence[str], fingerprint: str | None) -> set[str]:
+        """Those of some cells' keys that `measured` has a run for, without the runs, which may be many."""
+        found: set[str] = set()
+        for some in _batched(keys, 500):
+            query = sa.select(RunRow.cell_key).where(RunRow.cell_key.in_(some), RunRow.status.in_(MEASURED))
+            if fingerprint is not None:
+                query = query.where(RunRow.fingerprint == fingerprint)
+            found.update(self.session.scalars(query))
+        self.session.rollback()
+        return found
+
     def latest(self, keys: Sequence[str]) -> dict[str, RunRow]:
         """The latest attempt at each cell, whatever became of it."""
         return self._latest(keys, sa.true(), None)

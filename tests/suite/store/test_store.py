@@ -93,6 +93,8 @@ def test_only_done_and_diverged_runs_count_and_the_latest_wins(store: Store, tmp
     for cell, status in zip(cells, ("done", "diverged", "error", "interrupted", "oom", "timeout"), strict=False):
         finished(store, cell, records, status)
     assert set(store.measured(keys, "sources")) == {keys[0], keys[1]}
+    assert store.with_result(keys, "sources") == {keys[0], keys[1]}
+    assert store.with_result(keys[1:], "sources") == {keys[1]}
     assert store.latest(keys)[keys[3]].status == "interrupted"
     again = finished(store, cells[0], records)
     assert store.measured(keys, "sources")[keys[0]].id == again
@@ -104,7 +106,9 @@ def test_results_of_other_sources_count_only_where_any_may(store: Store, tmp_pat
     cell = matrix_of(tmp_path).cells[0]
     finished(store, cell, Records(iterations(1), [], []), fingerprint="older")
     assert store.measured([cell.key], "newer") == {}
+    assert store.with_result([cell.key], "newer") == set()
     assert cell.key in store.measured([cell.key], None)
+    assert store.with_result([cell.key], None) == {cell.key}
 
 
 def test_environment_and_experiment_are_stored_once(store: Store) -> None:
