@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -21,6 +22,14 @@ def shown(url: str) -> str:
     if not secret and parsed.password is None:
         return url
     return parsed.update_query_dict(secret).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+
+
+def identity(url: str) -> str:
+    """Eight hexadecimal digits that stand for a store, whoever's password the URL has."""
+    parsed = sa.make_url(url)
+    query = {name: value for name, value in parsed.query.items() if "password" not in name}
+    bare = sa.URL.create(parsed.drivername, parsed.username, None, parsed.host, parsed.port, parsed.database, query)
+    return hashlib.sha256(bare.render_as_string().encode()).hexdigest()[:8]
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -192,7 +193,22 @@ def test_memory_to_be_retried_in_is_refused_where_every_job_has_its_own(tmp_path
 
 def test_shards_lie_beside_the_store() -> None:
     assert beside("sqlite:///some/where/results.sqlite", "shards") == Path("some/where/results.shards")
-    assert beside("postgresql+psycopg://host/name", "shards") == Path("kfsvd-bench.shards")
+    assert beside("sqlite:///kfsvd-bench.sqlite", "logs") == Path("kfsvd-bench.logs")
+
+
+def test_every_store_on_a_server_has_a_folder_of_its_own() -> None:
+    urls = [
+        "sqlite:///kfsvd-bench.sqlite",
+        "postgresql+psycopg://host/name",
+        "postgresql+psycopg://host/other",
+        "postgresql+psycopg://elsewhere/name",
+        "postgresql+psycopg://me@host/name",
+    ]
+    folders = [beside(url, "logs") for url in urls]
+    assert len(set(folders)) == len(urls)
+    assert re.fullmatch(r"kfsvd-bench-[0-9a-f]{8}\.logs", str(folders[1]))
+    for same in ("postgresql+psycopg://me:secret@host/name", "postgresql+psycopg://me@host/name?password=secret"):
+        assert beside(same, "logs") == folders[-1], "a new password is no new store"
 
 
 SBATCH = """\
