@@ -32,7 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def evidence(request: pytest.FixtureRequest) -> Iterator[Evidence]:
     """What the test of a declared fault has seen; its row, once it has passed."""
     found = Evidence()
-    yield found
+    with found.stalls:
+        yield found
     (mark,) = request.node.iter_markers("fault")
     if not request.node.stash.get(FAILED, False):
         request.node.user_properties.append(("fault", [*mark.args, *found.row()]))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import time
 
-from tests.reliability import FAULTS, HEADINGS, KILLS, MOST_LOST, SCALE, Fault, declared, rows_of, section
+import pytest
+
+from tests.reliability import FAULTS, HEADINGS, KILLS, MOST_LOST, SCALE, Evidence, Fault, declared, rows_of, section
+from tests.stalls import Stalls
 
 
 def test_every_declared_fault_has_its_row_and_every_row_its_test() -> None:
@@ -35,6 +41,26 @@ def test_two_hundred_cells_under_random_kills_were_done_once_each() -> None:
     assert lost
     assert float(lost[1]) <= MOST_LOST
     assert re.search(r"losses\*\* of (\d+) of \1 cells", text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stall", "promised"),
+    [(0.0, 0.0, True), (1.0, 0.0, True), (1.1, 0.0, False), (1.4, 0.5, True), (1.6, 0.5, False), (5.1, 60.0, False)],
+)
+def test_a_fault_may_cost_a_second_and_what_the_machine_has_stalled(
+    seconds: float, stall: float, *, promised: bool
+) -> None:
+    evidence = Evidence()
+    evidence.stalls.worst = stall
+    with contextlib.nullcontext() if promised else pytest.raises(AssertionError, match="of records are lost"):
+        evidence.lost_at_most(seconds)
+
+
+def test_a_stall_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: time.sleep(0.3))
+    with Stalls() as stalls:
+        time.sleep(1.0)
+    assert stalls.worst > 0.25
 
 
 def number(text: str) -> float:
