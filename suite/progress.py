@@ -103,6 +103,10 @@ class PlainView:
             self._say(f"[yellow]waiting[/]     for {waiting} cells that other commands on this store run")
         self.waiting, self.ended_elsewhere = waiting, ended
 
+    def held(self) -> None:
+        """Say that no cell is begun yet."""
+        self._say("[yellow]waiting[/]     for other commands on this host: `timing: exclusive` is alone on it")
+
     def refresh(self) -> None:
         """Nothing to redraw."""
 

@@ -70,14 +70,17 @@ class Choice:
             from suite.scheduling import ray
 
             return partial(ray.run_cells, address=self.address)
-        from suite.scheduling import local
+        from suite.scheduling import host
 
-        return local.run_cells
+        return host.run_cells
 
 
 def beside(db: str, kind: Literal["shards", "logs"]) -> Path:
-    """A folder that belongs to a store: results.sqlite → results.shards; of a server's, in the working folder."""
-    from suite.store.urls import sqlite_file
+    """A folder that belongs to a store: results.sqlite → results.shards.
+
+    Of a server's it is in the working folder, with eight digits of what its URL is without a password.
+    """
+    from suite.store.urls import identity, sqlite_file
 
     file = sqlite_file(db)
-    return Path(f"kfsvd-bench.{kind}") if file is None else file.with_suffix(f".{kind}")
+    return Path(f"kfsvd-bench-{identity(db)}.{kind}") if file is None else file.with_suffix(f".{kind}")

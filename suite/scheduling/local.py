@@ -61,6 +61,9 @@ class View(Protocol):
     def elsewhere(self, waiting: int, ended: int) -> None:
         """Other commands run so many of the cells, for which a slot waits, and have ended so many."""
 
+    def held(self) -> None:
+        """A command beside which these cells may not run is at work on this host."""
+
     def refresh(self) -> None:
         """Called several times a second."""
 
