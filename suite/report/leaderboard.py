@@ -285,7 +285,7 @@ def _standing(
         test_loss=spread([float(r.evaluations.test_loss[-1]) for r in finite]),
         best_train_loss=float(min(lowest)) if lowest else math.nan,
         seconds_per_iteration=each,
-        cost_ratio=each / adam[cells[0].batch_size] if cells[0].batch_size in adam else None,
+        cost_ratio=each / adam[cells[0].batch_size] if adam.get(cells[0].batch_size) else None,
         fisher=_fisher_mean(results),
         phases=_phases(results),
         interval=t_interval(ends),

@@ -30,7 +30,10 @@ def progress(store: Store, run: int) -> Progress | None:
     query = sa.select(*columns).where(table.c.run_id == run).order_by(table.c.iteration.desc()).limit(1)
     row = store.session.execute(query).first()
     store.session.rollback()
-    return None if row is None else Progress._make(row)
+    if row is None:
+        return None
+    iteration, loss, seconds, epoch = row
+    return Progress(int(iteration), None if loss is None else float(loss), float(seconds), float(epoch))
 
 
 def attempts(store: Store, key: str = "") -> list[RunRow]:

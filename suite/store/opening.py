@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, StatementError
 
 from suite.errors import StoreError
 from suite.store.backup import back_up
+from suite.store.damage import misfit
 from suite.store.disk import WAITING
 from suite.store.faults import translated
 from suite.store.store import Store
@@ -107,9 +108,22 @@ def _connected(url: str, name: str | None = None) -> Iterator[Connection]:
     with translated(name or url):
         try:
             with engine.connect() as connection:
-                yield connection
+                try:
+                    yield connection
+                except (ValueError, TypeError, ArithmeticError, StatementError) as error:
+                    _blame(connection, name or shown(url), error)
+                    raise
         finally:
             engine.dispose()
+
+
+def _blame(connection: Connection, name: str, error: Exception) -> None:
+    """What went wrong with a store that holds what no store holds is its own fault, else one of this program."""
+    if connection.dialect.name != "sqlite" or isinstance(error, DBAPIError):
+        return
+    connection.rollback()
+    if (where := misfit(connection)) is not None:
+        raise StoreError(f"store {name}: {where} has a value that it cannot have: restore a copy") from error
 
 
 def _engine(url: str) -> Engine:

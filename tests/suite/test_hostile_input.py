@@ -10,7 +10,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
@@ -19,10 +19,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from suite.cli import main
+from suite.errors import StoreError
+from suite.gate.baseline import Environment, key_of
+from suite.gate.outcomes import Outcome
+from suite.gate.running import Outcomes
 from suite.records import Records
 from suite.store import open_store
 from tests.suite.helpers import SMALL
 from tests.suite.stores import evaluations, finished, fisher, iterations, matrix_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from suite.gate.running import Plan
 
 SPEC: dict[str, Any] = yaml.safe_load(SMALL)
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -41,11 +50,12 @@ def called(*arguments: str) -> tuple[int, str, str]:
     return int(str(left.value.code)), out.getvalue(), err.getvalue()
 
 
-def said(code: int, out: str, err: str) -> None:
+def said(code: int, out: str, err: str, allowed: tuple[int, ...] = (0, 2, 3, 4)) -> None:
     """What every verb promises, whatever it is given."""
-    assert code in (0, 2, 3, 4), err
+    assert code in allowed, err
     assert (out + err).strip(), "without a word"
     assert "Traceback" not in out + err
+    assert "unexpected" not in err, "a fault that no reader knows"
     assert "\x1b" not in out + err
     if code == 2:
         assert err.startswith("kfsvd-bench: ") or "Error" in err, err
@@ -103,7 +113,6 @@ def test_any_spec_is_planned_or_refused(spec: Any, working_folder: Path) -> None
     before = files(working_folder.parent)
     code, out, err = called("plan", "fuzz.yaml")
     said(code, out, err)
-    assert "unexpected" not in err, "a fault that the reader of specs does not know"
     assert code in (0, 2)
     if code == 2:
         assert "fuzz.yaml" in err, "it says where"
@@ -123,6 +132,29 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (folder / "s.sqlite").read_bytes()
 
 
+FORMATS = [part for name in ("md", "html", "latex", "csv", "json") for part in ("--format", name)]
+FOREIGN_SCRIPT = "<script>alert(1)</script>"
+
+
+@contextlib.contextmanager
+def untrained() -> Iterator[None]:
+    """A gate that trains nothing, on the machine of the store: what it compares is real."""
+    host = {"cpu": "a CPU", "blas": "a BLAS", "system": "Linux", "torch_build": ""}
+    outcome = Outcome("done", (0, 20, 40), (30.0, 20.0, 10.0), (31.0, 21.0, 11.0), {"linear1": 0.2})
+
+    def outcomes(plan: Plan, _: object) -> Outcomes:
+        found = Outcomes()
+        found.update({key_of(cell): outcome for cell in plan.cells})
+        return found
+
+    with (
+        mock.patch("suite.gate.gating.Side"),
+        mock.patch("suite.gate.gating.environment_of", return_value=Environment("2.13", None, host, "small")),
+        mock.patch("suite.gate.gating.measure_outcomes", side_effect=outcomes),
+    ):
+        yield
+
+
 def every_verb_answers(folder: Path, content: bytes) -> None:
     """All that read a store, and the one that writes."""
     outside = files(folder.parent) - files(folder)
@@ -131,17 +163,9 @@ def every_verb_answers(folder: Path, content: bytes) -> None:
         ("status", "small.yaml", "--db", "sqlite:///fuzz.sqlite"),
         ("plan", "small.yaml", "--db", "sqlite:///fuzz.sqlite"),
         ("logs", "optimizer=sgd,seed=0", "--db", "sqlite:///fuzz.sqlite"),
-        (
-            "report",
-            "small.yaml",
-            "--any-sources",
-            "--format",
-            "csv",
-            "--db",
-            "sqlite:///fuzz.sqlite",
-            "--out",
-            "reports",
-        ),
+        ("optimizers", "sgd", "--db", "sqlite:///fuzz.sqlite"),
+        ("report", "small.yaml", "--any-sources", *FORMATS, "--db", "sqlite:///fuzz.sqlite", "--out", "reports"),
+        ("gate", "small.yaml", "--baseline-db", "sqlite:///fuzz.sqlite", "--rounds", "0"),
         ("export", "--db", "sqlite:///fuzz.sqlite", "--out", "export"),
         ("merge", "fuzz.sqlite", "--db", "sqlite:///merged.sqlite"),
     ):
@@ -149,7 +173,10 @@ def every_verb_answers(folder: Path, content: bytes) -> None:
             for end in ("", "-wal", "-shm", "-journal"):
                 Path(name + end).unlink(missing_ok=True)
         Path("fuzz.sqlite").write_bytes(content)
-        said(*called(*arguments))
+        with untrained() if arguments[0] == "gate" else contextlib.nullcontext():
+            said(*called(*arguments), allowed=(0, 1, 2, 4, 5) if arguments[0] == "gate" else (0, 2, 3, 4))
+    for page in folder.glob("reports/**/*.html"):
+        assert FOREIGN_SCRIPT not in page.read_text(), "a script of the store's"
     assert all(name.startswith(folder.name) for name in files(folder.parent) - outside), "a file elsewhere"
 
 
@@ -187,7 +214,7 @@ FOREIGN = st.sampled_from(
         None,
         "",
         "../../../x",
-        "<script>alert(1)</script>",
+        FOREIGN_SCRIPT,
         "=cmd|' /C calc'!A0",
         "\x1b]0;x\x07",
         "x" * 5000,
@@ -213,6 +240,29 @@ def test_a_store_with_foreign_values_is_read_or_refused(
         connection.commit()
     content = Path("fuzz.sqlite").read_bytes()
     every_verb_answers(working_folder, content)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("runs.started_at", "../x"), ("runs.definition", "{"), ("iterations.seconds", "=cmd"), ("runs.pixels", b"x")],
+)
+def test_a_value_that_no_store_has_is_named(column: str, value: object, sound: bytes, working_folder: Path) -> None:
+    Path("fuzz.sqlite").write_bytes(sound)
+    table, _, name = column.partition(".")
+    with closing(sqlite3.connect("fuzz.sqlite")) as connection:
+        connection.execute(f"UPDATE {table} SET {name} = ?", (value,))
+        connection.commit()
+    with (
+        pytest.raises(StoreError, match=rf"{column} has a value that it cannot have: restore a copy"),
+        open_store("sqlite:///fuzz.sqlite"),
+    ):
+        raise ValueError("whatever that made of its reader")
+
+
+def test_a_fault_of_the_program_on_a_sound_store_stays_one(sound: bytes, working_folder: Path) -> None:
+    Path("fuzz.sqlite").write_bytes(sound)
+    with pytest.raises(ValueError, match="a fault"), open_store("sqlite:///fuzz.sqlite"):
+        raise ValueError("a fault")
 
 
 def test_a_fault_of_the_program_is_one_line_and_its_traceback_is_to_be_had(working_folder: Path) -> None:
