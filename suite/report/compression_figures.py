@@ -65,13 +65,12 @@ def _figure(kind: Kind) -> Figure:
     from matplotlib.figure import Figure
 
     from suite.report.figures import STYLE
-    from suite.report.scales import plain_decades
+    from suite.report.scales import logarithmic, plain_decades
 
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10.5, 4.3), layout="constrained")
         axes = list(figure.subplots(1, len(kind.moments), sharey=True, squeeze=False)[0])
         for axis, iteration in zip(axes, kind.moments, strict=True):
-            axis.set_yscale("log", nonpositive="mask")
             for label, line in _lines(kind).items():
                 found = band(_curves(kind, label, iteration, "train_loss"), points=None)
                 if found is not None:
@@ -82,6 +81,7 @@ def _figure(kind: Kind) -> Figure:
             axis.set_title(words[:1].upper() + words[1:])
             axis.set_xlabel(_SHARE)
         axes[0].set_ylabel(f"training {_axis(kind).replace(', ', chr(10))}")
+        logarithmic(axes[0])
         plain_decades(axes[0])
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=max(1, min(len(labels), 4)))

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from suite.report.chart import LineChart, ScatterChart
 from suite.report.figures import STYLE
 from suite.report.numbers import file_name
-from suite.report.scales import plain_decades
+from suite.report.scales import logarithmic, plain_decades
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,8 +48,6 @@ def panels(chart: LineChart | ScatterChart) -> Figure:
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for place, (title, axis) in enumerate(zip(titles, axes, strict=False)):
         at = (place, *(0 for _ in chart.choices[1:])) if chart.choices else ()
-        if chart.log:
-            axis.set_yscale("log", nonpositive="mask")
         if isinstance(chart, LineChart):
             _lines(axis, chart, at)
         else:
@@ -57,6 +55,7 @@ def panels(chart: LineChart | ScatterChart) -> Figure:
         horizontal = _horizontal(chart, at)
         axis.set(xlabel=horizontal, title="" if title == horizontal else title)
         if chart.log:
+            logarithmic(axis)
             plain_decades(axis)
     for axis in axes[len(titles) :]:
         axis.set_visible(False)

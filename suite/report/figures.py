@@ -17,7 +17,7 @@ from suite.report.multiples import rank_multiples, small_multiples
 from suite.report.numbers import file_name
 from suite.report.palette import PHASE_COLOURS, colour, lines
 from suite.report.ranks import ranks
-from suite.report.scales import plain_decades
+from suite.report.scales import logarithmic, plain_decades
 from suite.report.targets import CLOCKS
 
 if TYPE_CHECKING:
@@ -129,12 +129,12 @@ def _loss(board: Board) -> Figure:
     floor = board.floor or 0.0
     styles = lines(board.shown)
     panels = {"iteration": axes[0], "seconds": axes[1]}
-    axes[0].set_yscale("log", nonpositive="mask")
     for quantity, axis in panels.items():
         for standing in board.shown:
             done = [r.evaluations for r in standing.results if r.run.status == "done"]
             curves = [(getattr(e, quantity), e.train_loss - floor) for e in done]
             _draw(axis, curves, styles[standing.optimizer], label=_label(standing))
+    logarithmic(axes[0])
     for quantity, axis in panels.items():
         if any(standing.train_loss.n for standing in board.shown):  # what follows does not stretch the axes
             axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim())

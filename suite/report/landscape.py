@@ -12,7 +12,7 @@ from matplotlib.ticker import NullLocator
 
 from suite.grids import spelled
 from suite.report.palette import colour
-from suite.report.scales import plain_decades
+from suite.report.scales import logarithmic, plain_decades
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def landscape(studies: Sequence[Study], floor: float) -> Figure:
     top = 1.25 * max(losses, default=1.0)
     for axis, study in zip(panels.flat, studies, strict=False):
         _panel(axis, study, floor, top)
-    panels.flat[0].set_yscale("log")
+    logarithmic(panels.flat[0])
     plain_decades(panels.flat[0])
     for axis in panels.flat[len(studies) :]:
         axis.set_visible(False)

@@ -110,7 +110,7 @@ def _connected(url: str, name: str | None = None) -> Iterator[Connection]:
             with engine.connect() as connection:
                 try:
                     yield connection
-                except (ValueError, TypeError, ArithmeticError, StatementError) as error:
+                except (ValueError, TypeError, AttributeError, ArithmeticError, LookupError, StatementError) as error:
                     _blame(connection, name or shown(url), error)
                     raise
         finally:
@@ -200,6 +200,8 @@ def _revision(connection: Connection, name: str) -> str | None:
         raise StoreError(
             f"{name} was written by a newer kfsvd-bench (schema {found}, this one reads {REVISION}): update it"
         )
+    if not (len(found) == len(REVISION) and found.isdecimal()):
+        raise StoreError(f"{name} is damaged: it names no schema of kfsvd-bench: restore a copy")
     return found
 
 

@@ -178,7 +178,8 @@ def test_a_cell_that_another_command_takes_over_is_waited_for(
         def stolen(message: Any, timeout: float) -> Any:
             if message is DONE:
                 (run,) = store._running
-                store._committed(RunRow.id == run, status="interrupted")
+                store._change(RunRow.id == run, status="interrupted")
+                store.session.commit()
                 theirs = claim(other, cells[0]).run
                 assert theirs is not None
                 taken.append(theirs)

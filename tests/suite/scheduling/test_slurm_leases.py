@@ -214,7 +214,7 @@ def held(store: Store, cell: Cell) -> int:
 
 
 @pytest.mark.usefixtures("working_folder")
-def test_a_cell_that_is_held_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_cell_that_is_held_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second, third, *_ = cells_of(tmp_path)
     with open_store(f"sqlite:///{tmp_path}/a.sqlite") as store, open_store(f"sqlite:///{tmp_path}/a.sqlite") as other:
         other._owner = Owner(store._owner.host, 2**22 + 1)  # no process has that number
@@ -224,6 +224,7 @@ def test_a_cell_that_is_held_leaves_nothing_behind(tmp_path: Path) -> None:
         assert store.newest() == 0
         held(other, first)
         assert claim(store, first).run is None
+        monkeypatch.setattr("suite.store.leases.GONE_SECONDS", 0.0)
         assert store.sweep() == 0, "it is no attempt"
         assert claim(store, first).run is not None
         held(store, second)
