@@ -65,7 +65,7 @@ class MadeUp:
 
 
 @pytest.fixture
-def plan(monkeypatch: pytest.MonkeyPatch) -> Plan:
+def plan(monkeypatch: pytest.MonkeyPatch, working_folder: Path) -> Plan:  # where the spec is written
     monkeypatch.setattr("suite.gate.gating.Side", MadeUp)
     monkeypatch.setattr("suite.gate.running.Side", MadeUp)
     monkeypatch.setattr(MadeUp, "made", [])
