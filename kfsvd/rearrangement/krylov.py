@@ -85,7 +85,7 @@ def _run(
 ) -> list[Triple]:
     """One bidiagonalisation of the operator orthogonal to `found`, from `start`, to convergence of `rank` triples.
 
-    None is returned once the largest is clearly below `least`.
+    No triple is returned once the largest is clearly below `least`.
 
     The basis vectors are the columns of U and V; B = UᵀZV is bidiagonal but for the arrow that a compression leaves.
     ‖Zᵀũ_i − σ_i ṽ_i‖ = β|e_kᵀ p_i| with B = P Σ Qᵀ and β the length of the next direction (Koroko et al. 2022, §3.3).

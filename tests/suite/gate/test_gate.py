@@ -301,30 +301,30 @@ def test_a_change_for_the_worse_of_the_present_sources_is_found(repository: Path
     assert "adam × digits" not in done.stdout
 
 
-def test_cells_that_fail_in_the_other_revision_are_not_compared(repository: Path) -> None:
-    """What fails there alone is no new cell: nothing is known of it."""
-    source = repository / "kfsvd" / "approximations" / "kfac.py"
+def against_damaged(repository: Path, name: str, change: Any) -> subprocess.CompletedProcess[str]:
+    """The present sources against a revision of which one file was changed."""
+    source = repository / name
     text = source.read_text()
-    source.write_text(text + "\n\ndef _fit(*_):\n    raise ValueError('broken there')\n\n\nKFAC.fit = _fit\n")
-    git(repository, "-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "--quiet", "-am", "broken")
+    source.write_text(change(text))
+    assert source.read_text() != text
+    git(repository, "-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "--quiet", "-am", "damaged")
     source.write_text(text)
     try:
-        done = against(repository, "--rounds", "0")
+        return against(repository, "--rounds", "0")
     finally:
         git(repository, "reset", "--quiet", "--hard", "HEAD~1")
+
+
+def test_cells_that_fail_in_the_other_revision_are_not_compared(repository: Path) -> None:
+    """What fails there alone is no new cell: nothing is known of it."""
+    broken = "\n\ndef _fit(*_):\n    raise ValueError('broken there')\n\n\nKFAC.fit = _fit\n"
+    done = against_damaged(repository, "kfsvd/approximations/kfac.py", lambda text: text + broken)
     assert done.returncode == 5, done.stdout + done.stderr
     assert re.search("kfac × digits × seed 0 .*the other side fails: ValueError: broken there", done.stdout)
 
 
 def test_a_revision_that_cannot_measure_the_spec_is_not_comparable(repository: Path) -> None:
-    outline = repository / "suite" / "outline.py"
-    text = outline.read_text()
-    outline.write_text(re.sub(r"^VERSION\b.*$", "VERSION = 9", text, flags=re.MULTILINE))
-    git(repository, "-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "--quiet", "-am", "later")
-    outline.write_text(text)
-    try:
-        done = against(repository, "--rounds", "0")
-    finally:
-        git(repository, "reset", "--quiet", "--hard", "HEAD~1")
+    later = re.compile(r"^VERSION\b.*$", re.MULTILINE)
+    done = against_damaged(repository, "suite/outline.py", lambda text: later.sub("VERSION = 9", text))
     assert done.returncode == 5, done.stdout + done.stderr
     assert "the other revision cannot measure this spec" in done.stdout
