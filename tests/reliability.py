@@ -26,6 +26,8 @@ from tests.suite.stores import rows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from suite.environment import Environment
+
 TESTS = Path(__file__).parent
 PAGE = TESTS.parent / "reports" / "reliability.md"
 FAULTS, KILLS, SCALE = "faults", "kills", "scale"
@@ -37,6 +39,11 @@ MOST_LOST = 1.0
 
 PATIENCE = 5.0
 """The same at most, however long a machine that is busy with other things was seen to keep processes waiting."""
+
+
+def cores(machine: Environment) -> str:
+    """How many a measurement could use, in words."""
+    return "one core" if machine.cores == 1 else f"{machine.cores} cores"
 
 
 class Fault(NamedTuple):
@@ -168,7 +175,7 @@ def written(found: dict[Fault, list[str]]) -> str:
     """The table in markdown, with the machine that it was made on."""
     machine = current_environment()
     lines = [
-        f"Written on {dt.date.today()} from {len(found)} tests that ran and passed, on {machine.cores} cores of "
+        f"Written on {dt.date.today()} from {len(found)} tests that ran and passed, on {cores(machine)} of "
         f"{machine.cpu}, {machine.system}, Python {machine.python}, torch {machine.torch}, SQLite "
         f"{sqlite3.sqlite_version}, kfsvd-bench {machine.kfsvd}, commit {(machine.commit or 'unknown')[:12]}.",
         "",

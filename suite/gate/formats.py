@@ -95,13 +95,9 @@ def junit(report: Report) -> str:
     """A test suite for each channel, a test case for each measure; what is worse has failed."""
     root = ElementTree.Element("testsuites", name=_xml(f"gate {report.name}"))
     if report.obstacles:
-        suite = ElementTree.SubElement(root, "testsuite", name="comparability", tests="1", failures="0", errors="1")
-        case = ElementTree.SubElement(suite, "testcase", classname="comparability", name="environment")
-        _told(case, "error", "; ".join(report.obstacles))
+        _incomparable(root, "environment", "; ".join(report.obstacles))
     elif report.exit_code == ExitCode.NOTHING_MEASURED:
-        suite = ElementTree.SubElement(root, "testsuite", name="comparability", tests="1", failures="0", errors="1")
-        case = ElementTree.SubElement(suite, "testcase", classname="comparability", name="anything")
-        _told(case, "error", WORDS[report.exit_code])
+        _incomparable(root, "anything", WORDS[report.exit_code])
     for channel in Channel:
         findings = [finding for finding in report.findings if finding.channel == channel]
         if findings:
@@ -141,6 +137,13 @@ def _plain(finding: Finding) -> dict[str, Any]:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+def _incomparable(root: ElementTree.Element, what: str, why: str) -> None:
+    """A suite of one case in error, so that no reader of the file takes the gate for green."""
+    suite = ElementTree.SubElement(root, "testsuite", name="comparability", tests="1", failures="0", errors="1")
+    case = ElementTree.SubElement(suite, "testcase", classname="comparability", name=what)
+    _told(case, "error", why)
 
 
 def _suite(root: ElementTree.Element, channel: Channel, findings: Sequence[Finding], *, quiet: bool) -> None:

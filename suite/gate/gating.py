@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,8 +19,9 @@ from suite.gate.sides import Side
 from suite.gate.verdicts import Channel, Finding, Report, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from suite.gate.baseline import Ratio
     from suite.gate.comparing import Comparison
     from suite.gate.running import Outcomes, Plan
     from suite.gate.sides import Sources
@@ -83,51 +85,84 @@ def gate(
         plan.say(f"Training {len(plan.cells)} cells")
         with ThreadPoolExecutor(len(sides)) as pool:  # all sides at once: no clock runs
             outcomes, *beside = pool.map(partial(measure_outcomes, plan), sides)
-    findings: list[Finding] = []
     other_class = [] if stored is None else stored.environment.other_class(here)
-    notes: list[str] = []
-    if stored is not None and not obstacles:
-        allowed = tolerance if tolerance is not None else ANOTHER_CLASS if other_class else 0.0
-        findings += deterministic_findings(plan, stored.outcomes, stored.keys, outcomes, allowed)
-        notes += _on_tolerance(allowed, other_class)
-    elif beside:
-        allowed = tolerance or 0.0
-        findings += deterministic_findings(plan, beside[0], None, outcomes, allowed, beside[0].failed)
-        notes += _on_tolerance(allowed, [])
-    else:
-        allowed = 0.0
-        findings += deterministic_findings(plan, {}, None, outcomes, allowed)
-    comparison, why_not = _comparison(plan, now, opponent, (outcomes, *beside), [*obstacles, *other_class], allowed)
-    timed = [cell for cell in plan.timed if all(key_of(cell) in side for side in (outcomes, *beside))]
-    if plan.rounds and beside and stored is not None:
-        findings += [
-            Finding(Channel.CLOCK, cell.name, "all", None, None, None, 0.0, Verdict.INCOMPARABLE, note=f"there: {why}")
-            for cell in plan.timed
-            if (why := beside[0].failed.get(key_of(cell))) is not None
-        ]
-    fresh_clock = {}
+    comparable = None if obstacles else stored
+    allowed = tolerance if tolerance is not None else ANOTHER_CLASS if comparable and other_class else 0.0
+    findings, notes = _deterministic(plan, comparable, (outcomes, *beside), allowed, other_class)
+    clocked = _clock(plan, now, opponent, (outcomes, *beside), allowed, [*obstacles, *other_class], update=update)
+    keys = {key_of(cell): cell.key for cell in plan.cells}
+    fresh = None if outcomes.failed or not outcomes else Baseline(here, dict(outcomes), keys, clocked.fresh)
+    found, said = (*findings, *clocked.findings), (*notes, *clocked.notes)
+    return Result(Report(name, opponent.words, found, tuple(obstacles), said, shadow), fresh)
+
+
+def _deterministic(
+    plan: Plan, stored: Baseline | None, measured: Sequence[Outcomes], allowed: float, other_class: Sequence[str]
+) -> tuple[list[Finding], list[str]]:
+    """Against the baseline if there is one to compare with, else against the other side, else against nothing."""
+    now, *beside = measured
+    if stored is not None:
+        findings = deterministic_findings(plan, stored.outcomes, stored.keys, now, allowed)
+        return findings, _on_tolerance(allowed, other_class)
+    if beside:
+        findings = deterministic_findings(plan, beside[0], None, now, allowed, beside[0].failed)
+        return findings, _on_tolerance(allowed, [])
+    return deterministic_findings(plan, {}, None, now, allowed), []
+
+
+class _OfTheClock(NamedTuple):
+    """What the clock channel found and noted, and the ratios that a new baseline would hold."""
+
+    findings: Sequence[Finding] = ()
+    notes: Sequence[str] = ()
+    fresh: Mapping[tuple[str, str], Ratio] = MappingProxyType({})
+
+
+def _clock(
+    plan: Plan,
+    now: Sources,
+    opponent: Opponent,
+    measured: Sequence[Outcomes],
+    allowed: float,
+    differences: Sequence[str],
+    *,
+    update: bool,
+) -> _OfTheClock:
+    """Times against the other side, else against the baseline's; for a new baseline also against nothing."""
+    if not plan.rounds:
+        return _OfTheClock()
+    comparison, why_not = _comparison(plan, now, opponent, measured, differences, allowed)
+    findings = _not_asked(plan, opponent, measured, why_not)
+    notes = []
     if update and comparison is None:
         comparison = Stored(now, {})
-    if plan.rounds and timed and comparison is not None:
-        clocked = Clocked(plan, comparison, timed)
-        findings += clocked.findings()
-        if clocked.first["now"]:
-            notes.append(
-                f"Noise floor of the clock, from two processes of the same sources: {100 * clocked.floor:.1f} %."
-            )
-        if update:
-            fresh_clock = ratios(clocked.first, np.random.default_rng(plan.seed))
-    if plan.rounds and comparison is None and not why_not and stored is not None:
+    elif comparison is None and not why_not and opponent.stored is not None:
         notes.append("The clock was not asked: the baseline holds no times.")
-    if why_not and plan.rounds:
-        findings.append(
-            Finding(
-                Channel.CLOCK, "all cells", "time", None, None, None, plan.effect, Verdict.INCOMPARABLE, note=why_not
-            )
-        )
-    keys = {key_of(cell): cell.key for cell in plan.cells}
-    fresh = None if outcomes.failed or not outcomes else Baseline(here, dict(outcomes), keys, fresh_clock)
-    return Result(Report(name, opponent.words, tuple(findings), tuple(obstacles), tuple(notes), shadow), fresh)
+    timed = [cell for cell in plan.timed if all(key_of(cell) in side for side in measured)]
+    if comparison is None or not timed:
+        return _OfTheClock(findings, notes)
+    clocked = Clocked(plan, comparison, timed)
+    findings += clocked.findings()
+    if clocked.first["now"]:
+        notes.append(f"Noise floor of the clock, from two processes of the same sources: {100 * clocked.floor:.1f} %.")
+    fresh = ratios(clocked.first, np.random.default_rng(plan.seed)) if update else {}
+    return _OfTheClock(findings, notes, fresh)
+
+
+def _not_asked(plan: Plan, opponent: Opponent, measured: Sequence[Outcomes], why_not: str) -> list[Finding]:
+    """Cells whose time is held against nothing, with the reason."""
+    findings = []
+    if why_not:
+        findings.append(_incomparable("all cells", "time", plan.effect, why_not))
+    if len(measured) > 1 and opponent.stored is not None:  # else the deterministic channel says it
+        failed = measured[1].failed
+        lost = [cell for cell in plan.timed if key_of(cell) in failed]
+        findings += [_incomparable(cell.name, "all", 0.0, f"there: {failed[key_of(cell)]}") for cell in lost]
+    return findings
+
+
+def _incomparable(cell: str, measure: str, allowed: float, why: str) -> Finding:
+    return Finding(Channel.CLOCK, cell, measure, None, None, None, allowed, Verdict.INCOMPARABLE, note=why)
 
 
 def _between(sides: Sequence[Side], here: Environment, spec: str) -> list[str]:

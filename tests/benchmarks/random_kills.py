@@ -27,7 +27,7 @@ from typing import Any
 
 from suite.environment import current_environment
 from suite.training import RECORD_SECONDS
-from tests.reliability import KILLS, MOST_LOST, put
+from tests.reliability import KILLS, MOST_LOST, cores, put
 from tests.suite.helpers import command, environment, write_spec
 
 ROOT = Path(__file__).parents[2]
@@ -217,7 +217,7 @@ def main() -> None:
     kills, machine = ordeal.kills, current_environment()
     text = (
         f"Measured on {dt.date.today()} by `python -m tests.benchmarks.random_kills {' '.join(sys.argv[1:])}".rstrip()
-        + f"` on {machine.cores} cores of {machine.cpu}, commit {(machine.commit or 'unknown')[:12]}: {given.cells} "
+        + f"` on {cores(machine)} of {machine.cpu}, commit {(machine.commit or 'unknown')[:12]}: {given.cells} "
         f"cells of {given.iterations} iterations, run by {COMMANDS} commands at once; every {given.seconds:g} seconds "
         f"on average one of them, or its worker, got a SIGKILL.\n\n"
         f"* **{kills.number} kills** in {seconds:.0f} s: {kills.workers} of workers, "

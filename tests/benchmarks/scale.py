@@ -24,7 +24,7 @@ from suite.environment import current_environment
 from suite.records import Records
 from suite.report import write_report
 from suite.store import RunRow, open_store
-from tests.reliability import SCALE, put
+from tests.reliability import SCALE, cores, put
 from tests.suite.helpers import SMALL, command, environment, write_spec
 from tests.suite.stores import begin, evaluations, finished, iterations, matrix_of
 
@@ -189,7 +189,7 @@ def main() -> None:
     machine = current_environment()
     text = "\n".join(
         [
-            f"Measured on {dt.date.today()} on {machine.cores} cores of {machine.cpu}, Python {machine.python}, commit "
+            f"Measured on {dt.date.today()} on {cores(machine)} of {machine.cpu}, Python {machine.python}, commit "
             f"{(machine.commit or 'unknown')[:12]}, beside other work that kept {load:.1f} processes busy.",
             "",
             "| what | by CPU | by the wall clock | bound |",
