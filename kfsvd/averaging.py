@@ -50,14 +50,12 @@ class RunningCurvature:
             )
         self.approximation, self.averaging, self.decay = approximation, averaging, decay
         self.curvature: Curvature | None = None
-        self.samples: LayerSamples | None = None
-        """The last curvature batch."""
         self.forget()
 
     def forget(self) -> None:
         """Start anew."""
         self.refreshes = 0
-        self.curvature = self.samples = None
+        self.curvature = None
         self._window: list[LayerSamples] = []  # newest last
 
     def refresh(self, samples: LayerSamples) -> None:
@@ -82,7 +80,7 @@ class RunningCurvature:
             curvature = self.approximation.stream(self.curvature, samples, rho)
         _require_finite(*curvature.tensors().values())
         self.refreshes += 1
-        self.curvature, self.samples, self._window = curvature, samples, window
+        self.curvature, self._window = curvature, window
 
     def _pooled(self, window: list[LayerSamples]) -> LayerSamples:
         """The window's samples with weights ∝ decay^age."""
@@ -108,7 +106,6 @@ class RunningCurvature:
         tensors = state["curvature"]
         self.curvature = None if tensors is None else self.approximation.curvature.from_tensors(tensors)
         self._window = [LayerSamples(**samples) for samples in state["window"]]
-        self.samples = self._window[-1] if self._window else None
 
 
 def _require_finite(*tensors: Tensor) -> None:

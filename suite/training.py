@@ -50,6 +50,8 @@ class Training:
         self.clock = Clock(edges(device))
         if isinstance(self.optimizer, NaturalGradient | MatrixOptimizer):
             self.optimizer.phase = self.clock.phase
+        if isinstance(self.optimizer, NaturalGradient):
+            self.optimizer.keep_samples = cell.measure.fisher_every is not None
         self.outcome: Outcome = "done"
         """How the training ended; meaningful once the iteration is exhausted."""
 

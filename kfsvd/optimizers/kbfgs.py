@@ -26,6 +26,8 @@ from kfsvd.optimizers.checkpoint import restored
 from kfsvd.optimizers.natural_gradient import NaturalGradient
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor, nn
 
     from kfsvd.curvature import Curvature
@@ -125,14 +127,12 @@ class KBFGS(NaturalGradient):
         super().load_state_dict(state_dict)
         self._pairs = restored(state_dict["natural_gradient"]["pairs"], self._device_generator.device)
 
-    def _refresh_statistics(self) -> None:
+    def _refresh_statistics(self) -> Mapping[str, LayerSamples]:
         self._drawn = self._before = None
-        super()._refresh_statistics()
+        taken = super()._refresh_statistics()
         if self._drawn is not None:
-            self._before = (
-                self._drawn,
-                {name: Means.of(self._layers[name], own) for name, own in self.samples().items()},
-            )
+            self._before = self._drawn, {name: Means.of(self._layers[name], own) for name, own in taken.items()}
+        return taken
 
     def _drawn_call(self) -> Call:
         self._drawn = super()._drawn_call()

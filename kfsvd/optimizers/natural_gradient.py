@@ -104,6 +104,9 @@ class NaturalGradient(LayerOptimizer):
 
     """
 
+    keep_samples = False
+    """Whether the samples of the last curvature batch are kept for `samples()`: memory that no step needs."""
+
     def __init__(
         self,
         model: nn.Module,
@@ -176,6 +179,7 @@ class NaturalGradient(LayerOptimizer):
         self.inverse_every = Interval.of(refresh_every if inverse_every is None else inverse_every)
         self.averaging, self.decay = averaging, decay
         self.curvature_batch, self.fisher, self.fisher_samples = curvature_batch, fisher, fisher_samples
+        self._samples: Mapping[str, LayerSamples] = {}
         self._inverse_damping = damping  # λ that the inverses were last prepared with
         self._cpu_generator = torch.Generator().manual_seed(seed)
         self._device_generator = torch.Generator(next(model.parameters()).device).manual_seed(seed + 1)
@@ -203,8 +207,15 @@ class NaturalGradient(LayerOptimizer):
         return {n: la.running.curvature for n, la in self._layers.items() if la.running.curvature is not None}
 
     def samples(self) -> dict[str, LayerSamples]:
-        """Every layer's samples of the last curvature batch; empty before the first step."""
-        return {n: la.running.samples for n, la in self._layers.items() if la.running.samples is not None}
+        """Every layer's samples of the last curvature batch; empty before the first step.
+
+        Raises:
+            RuntimeError: they are not kept; see `keep_samples`.
+
+        """
+        if not self.keep_samples:
+            raise RuntimeError("samples are not kept: set optimizer.keep_samples = True before the first step")
+        return dict(self._samples)
 
     def inverses(self) -> dict[str, DampedInverse]:
         """Every layer's damped inverse, as last prepared; empty before the first step."""
@@ -314,6 +325,7 @@ class NaturalGradient(LayerOptimizer):
             layer.running.load(state["running"])
             layer.inverse, layer.inverted = state["inverse"], state["inverted"]
             layer.momentum, layer.moments = state["momentum"], state["moments"]
+        self._samples = {}
 
     def _check_biases(self) -> None:
         for name, layer in self._layers.items():
@@ -323,16 +335,17 @@ class NaturalGradient(LayerOptimizer):
                     "the size of its curvature: make a new optimizer"
                 )
 
-    def _refresh_statistics(self) -> None:
+    def _refresh_statistics(self) -> Mapping[str, LayerSamples]:
+        """Take a new curvature batch into every layer's average, and return its samples."""
         layers = {name: layer for name, layer in self._layers.items() if not layer.frozen}
         for layer in self._layers.values():
             if layer.frozen:
                 layer.running.forget()
-        if not layers:
-            return
-        taken = self._captured(self._drawn_call(), layers)
+        taken = self._captured(self._drawn_call(), layers) if layers else {}
         for name, layer in layers.items():
             layer.running.refresh(taken[name])
+        self._samples = taken if self.keep_samples else {}
+        return taken
 
     def _drawn_call(self) -> Call:
         """The part of the model's last call that a curvature batch is made of, drawn anew."""

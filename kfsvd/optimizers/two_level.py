@@ -15,7 +15,7 @@ from kfsvd.optimizers.checkpoint import plain, restored
 from kfsvd.optimizers.natural_gradient import NaturalGradient
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -84,7 +84,7 @@ class TwoLevelKFAC(NaturalGradient):
                 f"got {coarse_vectors} with coarse={coarse!r}"
             )
         self.coarse, self.coarse_vectors = coarse, coarse_vectors
-        self._batch: dict[str, LayerSamples] = {}
+        self._batch: Mapping[str, LayerSamples] = {}
         self._basis: dict[str, tuple[Tensor, ...]] = {}
         super().__init__(model, likelihood, approximation=_Block(), **options)
 
@@ -109,9 +109,9 @@ class TwoLevelKFAC(NaturalGradient):
         coarse = restored(state_dict["natural_gradient"]["coarse"], self._device_generator.device)
         self._batch, self._basis = coarse["batch"], coarse["basis"]
 
-    def _refresh_statistics(self) -> None:
-        super()._refresh_statistics()
-        self._batch = self.samples()
+    def _refresh_statistics(self) -> Mapping[str, LayerSamples]:
+        self._batch = super()._refresh_statistics()
+        return self._batch
 
     def _refresh_inverses(self) -> None:
         super()._refresh_inverses()

@@ -120,6 +120,4 @@ def state_bytes(optimizer: torch.optim.Optimizer) -> int:
                 count(part)
 
     count(optimizer.state_dict())
-    if isinstance(optimizer, NaturalGradient):
-        count([[s.activations, s.gradients] for s in optimizer.samples().values()])
     return sum(held.values())

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kfsvd import negative_log_likelihood
+from kfsvd import NaturalGradient, negative_log_likelihood
 from kfsvd.optimizers import MATRIX_OPTIMIZERS, OPTIMIZERS
 
 INPUTS = torch.rand(24, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
@@ -38,7 +38,10 @@ def make(name: str, model: nn.Module, **options: Any) -> Any:
             del options["step_rule"]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*not (by natural gradient|as matrices)")
-        return EVERY[name](model, "bernoulli", **options)
+        made = EVERY[name](model, "bernoulli", **options)
+    if isinstance(made, NaturalGradient):
+        made.keep_samples = True
+    return made
 
 
 def loss_of(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:

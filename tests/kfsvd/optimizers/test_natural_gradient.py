@@ -32,7 +32,10 @@ def backward(model: nn.Module, inputs: torch.Tensor = INPUTS) -> float:
 
 
 def build(name: str, model: nn.Module, **options: object) -> Any:
-    return EVERY[name](model, "bernoulli", **options)
+    made = EVERY[name](model, "bernoulli", **options)
+    if isinstance(made, kfsvd.NaturalGradient):
+        made.keep_samples = True
+    return made
 
 
 @pytest.mark.parametrize(("name", "rule"), WITH_RULE)
@@ -276,6 +279,22 @@ def test_other_parameters_are_named_once_and_updated_by_adam() -> None:
         adam.step()
         for n, p in reference.items():
             assert torch.equal(model[1].get_parameter(n), p)
+
+
+def test_samples_are_kept_on_request_alone() -> None:
+    model = network()
+    optimizer = kfsvd.KFAC(model, "bernoulli")
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="keep_samples = True"):
+            optimizer.samples()
+        backward(model)
+        optimizer.step()
+    optimizer.keep_samples = True
+    assert optimizer.samples() == {}
+    for _ in range(9):
+        backward(model)
+        optimizer.step()
+    assert [len(own) for own in optimizer.samples().values()] == [4, 4]
 
 
 def test_frozen_layers_stay_and_a_frozen_bias_leaves_the_samples() -> None:
