@@ -5,6 +5,7 @@ Iterations whose number depends on the data are counted as `kfsvd.rearrangement`
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
 FIRST_ITERATIONS, LATER_ITERATIONS = 12, 300
 """Steps to the leading triple, and to a later one matrix-free."""
-KRYLOV_ITERATIONS = 24
-"""Steps of the bidiagonalisation in Gram form, its second run included."""
+KRYLOV_STEPS = 12
+"""Of the block bidiagonalisation in Gram form."""
 
 
 def fitting(
@@ -64,7 +65,7 @@ def fitting(
     if averaging == "samples":
         return fitted
     averaged = [elementwise(4 * (d_in**2 + d_out**2), 2)] * rank  # lerp
-    aligned = [elementwise(2 * (d_in**2 + d_out**2), 2)] * (rank - 1)  # ⟨A, A_new⟩ + ⟨B, B_new⟩
+    aligned = [elementwise(2 * min(d_in, d_out) ** 2, 2)] * (rank - 1)  # ⟨A, A_new⟩ or ⟨B, B_new⟩
     finite = [elementwise(rank * (d_in**2 + d_out**2), 2 * rank), calls(3)]
     if approximation.name == "ekfac":
         averaged += _diagonal_in(d_in, d_out)
@@ -78,11 +79,11 @@ def _kfac(layer: LayerShape, _approximation: Approximation, samples: int) -> lis
 
 def moment(rows: int, d: int) -> list[Operation]:
     """Xᵀ diag(c) X of (rows, d): its rows scaled, and their product, of wide rows in strips that are mirrored."""
-    scaled = [elementwise(3 * rows * d), calls(6)]
+    scaled = [elementwise(3 * rows * d), calls(3)]
     if d <= 2 * STRIP:
-        return [*scaled, product(d, rows, d)]
+        return [*scaled, product(d, rows, d), symmetrised(d)]
     strips = [product(min(STRIP, d - begin), rows, d - begin) for begin in range(0, d, STRIP)]
-    return [*scaled, *strips, symmetrised(d / 2**0.5), calls(5 * len(strips))]
+    return [*scaled, *strips, symmetrised(d / 2**0.5), calls(10 * len(strips))]
 
 
 def _tkfac(layer: LayerShape, approximation: Approximation, samples: int) -> list[Operation]:
@@ -121,8 +122,13 @@ def _lanczos(layer: LayerShape, approximation: Approximation, samples: int) -> l
     if _solver(layer, approximation, samples) == "matrix_free":
         return _matrix_free(layer, samples, rank)
     p = _pairs(layer, samples)
-    roots = [*[cholesky(p, double=True)] * 2, *[product(p, p, p, double=True)] * 2]
-    steps = repeated([elementwise(2 * p**2 * FLOAT64, 2), calls(25)], KRYLOV_ITERATIONS)
+    roots = [*[cholesky(p, double=True)] * 2, elementwise(2 * p**2 * FLOAT64), product(p, p, p, double=True)]
+    width = max(rank, 2)
+    count = min(KRYLOV_STEPS, math.ceil(p / width))
+    basis = (count - 1) * width / 2  # vectors on either side, in the mean
+    turned = [product(width, p, basis, double=True), product(width, basis, p, double=True)] * 4
+    steps = repeated([*[product(width, p, p, double=True)] * 2, *turned, calls(45)], count)
+    steps += [product(rank, count * width, p, double=True)] * 2
     return [*_gram(layer, samples), *roots, *steps, *_factors(layer, samples) * rank]
 
 
@@ -208,7 +214,7 @@ def _eigenproblem(layer: LayerShape, samples: int) -> list[Operation]:
     return [
         elementwise(20 * p**2 * FLOAT64, 8),
         cholesky(p, double=True),
-        *[product(p, p, p, double=True)] * 4,
+        *[product(p, p, p, double=True)] * 3,
         eigh(p, double=True),
         calls(50),
     ]
@@ -220,7 +226,7 @@ def _leading(layer: LayerShape, samples: int) -> list[Operation]:
     return [
         elementwise(24 * p**2 * FLOAT64, 14),
         cholesky(p, double=True),
-        *[product(p, p, p, double=True)] * (3 + SQUARINGS),
+        *[product(p, p, p, double=True)] * (2 + SQUARINGS),
         calls(60),
     ]
 

@@ -232,7 +232,7 @@ def _assumptions(options: NaturalGradientOptions, kept: Kept | None) -> list[str
         number = f"{KEPT if kept is None else kept}" if not isinstance(kept, Mapping) else "the given"
         found.append(f"low-rank inverses keep {number} directions a side, and find them in one step from the past ones")
     if isinstance(options.approximation, SingularPairs):
-        first, later, krylov = fitting.FIRST_ITERATIONS, fitting.LATER_ITERATIONS, fitting.KRYLOV_ITERATIONS
+        first, later, krylov = fitting.FIRST_ITERATIONS, fitting.LATER_ITERATIONS, fitting.KRYLOV_STEPS
         counts = (
             f"{first} for the leading one, {later} for a later one matrix-free, {krylov} for Lanczos on Gram matrices"
         )

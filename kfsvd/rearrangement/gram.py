@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kfsvd.rearrangement.base import Pair, Rearrangement
-from kfsvd.rearrangement.krylov import golub_kahan_lanczos
+from kfsvd.rearrangement.krylov import golub_kahan_lanczos, turn_towards
 from kfsvd.samples import moment
 
 if TYPE_CHECKING:
@@ -80,9 +80,8 @@ class GramRearrangement(Rearrangement):
         self._sample_weights = samples.normalised_weights
         multiplicity = 1 + (self._first < self._second).to(torch.float64)
         self.weights = (self._sample_weights.unsqueeze(1) * multiplicity).flatten()
-        self.coupling = torch.diag(self.weights)
         self._traces = traces
-        self._whole = True  # nothing has been taken from F
+        self._taken: list[tuple[Tensor, Tensor]] = []  # (α, β) of what has been taken from F: C = diag(w) − Σ α βᵀ
         self._tolerance = _TOLERANCE[samples.activations.dtype]
         resolution = 4 * (m * torch.finfo(torch.float64).eps) ** 0.5
         self.floor = resolution * (self.weights @ (self.gram_a * self.gram_g) @ self.weights).sqrt()
@@ -95,40 +94,41 @@ class GramRearrangement(Rearrangement):
         triple of F itself is positive semidefinite wherever that is possible (Krein–Rutman): within the leading
         eigenspace the first y of a decomposition is the projection of a positive start, one power step from u = P1.
         """
-        if rank == 1 and self._whole and (alpha := self._power()) is not None:
+        if rank == 1 and not self._taken and (alpha := self._power()) is not None:
             return self._pairs(self.scale.new_full((1,), torch.inf), alpha.unsqueeze(1), 1)
-        image = self.coupling @ self._root_g
+        image = self._coupled(self._root_g)
         matrix, start = _symmetric(image.mT @ self.gram_a @ image), image.mT @ self.gram_a.sum(1)
         if rank == 1 and (found := _leading_eigenpair(matrix, start, self._tolerance)) is not None:
             value, vector = found
             return self._pairs(value.sqrt().unsqueeze(0), (image @ vector).unsqueeze(1), 1)
         values, vectors = torch.linalg.eigh(matrix)
         values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
-        vectors = _positive_first(values, vectors, start)
+        alike = int((values >= values[0] * (1 - 1e-10)).sum())
+        vectors[:, :alike] = vectors[:, :alike] @ turn_towards(start, vectors[:, :alike].mT).mT
         return self._pairs(values.sqrt(), image @ vectors, rank)
 
     def bidiagonalised(self, rank: int) -> list[Pair]:
         """The same triples by Golub–Kahan–Lanczos bidiagonalisation of L_Aᵀ C L_G, K_A = L_A L_Aᵀ, K_G = L_G L_Gᵀ.
 
-        That m×m matrix has Z's singular values. The Krylov space starts from a positive vector.
+        That m×m matrix has Z's singular values. The Krylov space starts from a positive vector. It is built on the
+        host: so small are its products that a GPU would spend its time on being asked for them.
         """
-        core = _Core(self._root_a.mT @ self.coupling @ self._root_g)
-        triples = golub_kahan_lanczos(core, self._root_g.mT @ torch.ones_like(self.weights), rank, self._tolerance)
-        alphas = [self.coupling @ (self._root_g @ triple.right) for triple in triples]
-        zero = torch.zeros_like(self.weights)
-        columns = torch.stack([*alphas, *[zero] * (rank - len(alphas))], 1)
-        sigmas = [triple.sigma for triple in triples]
-        return self._pairs(torch.stack([*sigmas, *[zero[0]] * (rank - len(sigmas))]), columns, rank)
+        core = _Core((self._root_a.mT @ self._coupled(self._root_g)).cpu())
+        triples = golub_kahan_lanczos(core, self._root_g.sum(0).cpu(), rank, self._tolerance)
+        sigmas, rights = self.weights.new_zeros(rank), self.weights.new_zeros(len(self.weights), rank)
+        for k, triple in enumerate(triples):
+            sigmas[k], rights[:, k] = triple.sigma, triple.right
+        return self._pairs(sigmas, self._coupled(self._root_g @ rights), rank)
 
     def without(self, pair: Pair) -> Self:
         """C − σ α βᵀ."""
-        return self._coupled(self.coupling - pair.sigma / self.scale * torch.outer(pair.left, pair.right))
+        return self._without(pair.sigma / self.scale * pair.left, pair.right)
 
     def without_kfac(self) -> Self:
         """C − w̃ w̃ᵀ/(T Σw), w̃ the weights of a_nt a_ntᵀ: zero where t < t'."""
         total = self._sample_weights.sum() * self.samples.positions
         diagonal = (self._sample_weights.unsqueeze(1) * (self._first == self._second)).flatten()
-        return self._coupled(self.coupling - torch.outer(diagonal, diagonal) / total)
+        return self._without(diagonal, diagonal / total)
 
     def factors(self, pair: Pair) -> tuple[Tensor, Tensor]:
         """√σ Σ α_n a_n a_nᵀ and √σ Σ β_n g_n g_nᵀ."""
@@ -197,9 +197,17 @@ class GramRearrangement(Rearrangement):
         product = flat.mT @ (middle @ rows).flatten(0, 1)
         return (product + product.mT).mul_(0.5)
 
-    def _coupled(self, coupling: Tensor) -> Self:
+    def _coupled(self, columns: Tensor, *, transposed: bool = False) -> Tensor:
+        """C X of X (p, k), or CᵀX."""
+        image = torch.as_tensor(self.weights.unsqueeze(1) * columns)
+        for alpha, beta in self._taken:
+            left, right = (beta, alpha) if transposed else (alpha, beta)
+            image -= torch.outer(left, right @ columns)
+        return image
+
+    def _without(self, left: Tensor, right: Tensor) -> Self:
         residual = copy.copy(self)
-        residual.coupling, residual._whole = coupling, False
+        residual._taken = [*self._taken, (left, right)]
         return residual
 
     @cached_property
@@ -217,7 +225,7 @@ class GramRearrangement(Rearrangement):
         for k in range(min(rank, len(sigmas))):
             if sigmas[k] > self.floor:
                 alpha = alphas[:, k] / _norm(alphas[:, k], self.gram_a)
-                beta = self.coupling.mT @ (self.gram_a @ alpha)
+                beta = self._coupled((self.gram_a @ alpha).unsqueeze(1), transposed=True).squeeze(1)
                 sigma = _norm(beta, self.gram_g)
                 if sigma > self.floor:
                     pairs[k] = Pair(sigma * self.scale, alpha, beta / sigma)
@@ -232,26 +240,14 @@ class _Core:
         self.dimensions = (matrix.shape[0], matrix.shape[1])
 
     def apply(self, right: Tensor) -> Tensor:
-        return self.matrix @ right
+        return right @ self.matrix.mT
 
     def apply_transposed(self, left: Tensor) -> Tensor:
-        return self.matrix.mT @ left
+        return left @ self.matrix
 
     def random_start(self, generator: Generator) -> Tensor:
         matrix = self.matrix
-        return torch.randn(matrix.shape[1], generator=generator, dtype=matrix.dtype).to(matrix.device)
-
-
-def _positive_first(values: Tensor, vectors: Tensor, start: Tensor) -> Tensor:
-    """Turn the basis of the leading eigenspace so that its first vector is the projection of `start`."""
-    size = int((values >= values[0] * (1 - 1e-10)).sum())
-    coordinates = vectors[:, :size].mT @ start
-    length = torch.linalg.vector_norm(coordinates)
-    if not length > 1e-8 * torch.linalg.vector_norm(start):
-        return vectors  # the start has no part there: there is no positive member to choose
-    rotation, _ = torch.linalg.qr((coordinates / length).unsqueeze(1), mode="complete")
-    rotation[:, 0] = coordinates / length
-    return torch.cat([vectors[:, :size] @ rotation, vectors[:, size:]], 1)
+        return torch.randn(matrix.shape[1], generator=generator, dtype=matrix.dtype)
 
 
 def _leading_eigenpair(matrix: Tensor, start: Tensor, tolerance: float) -> tuple[Tensor, Tensor] | None:

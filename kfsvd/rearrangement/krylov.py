@@ -10,17 +10,15 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 _BASIS = 48
-"""Size of a Krylov basis at which it is compressed to its leading Ritz vectors."""
+"""Vectors of a Krylov basis at which it is compressed to its leading Ritz vectors."""
 _LOOK_EVERY = 4
 """Steps between two looks at the residuals, which cost more than a step on a small basis."""
-_CLEARLY = 1e-3
-"""Relative residual at which a triple of a further run is known well enough to be told from those that were found."""
 _POWER_ITERATIONS = 200
 """Power iterations after which bidiagonalisation takes over: singular values close together converge too slowly."""
 
 
 class Operator(Protocol):
-    """Z: R^right → R^left."""
+    """Z: R^right → R^left, of one vector or of each row of a block of them."""
 
     dimensions: tuple[int, int]  # left, right
 
@@ -59,87 +57,95 @@ def power_svd(operator: Operator, start: Tensor, tolerance: float) -> Triple | N
 
 
 def golub_kahan_lanczos(operator: Operator, start: Tensor, rank: int, tolerance: float) -> list[Triple]:
-    """The `rank` leading triples by Golub–Kahan–Lanczos bidiagonalisation with full re-orthogonalisation.
+    """The `rank` leading triples by block Golub–Kahan–Lanczos bidiagonalisation with full re-orthogonalisation.
 
-    A Krylov space holds only one direction of every singular subspace. So each run is followed by another one from a
-    random start in the complement of what was found, until that finds nothing larger: repeated singular values come
-    out as often as they occur. Such a run ends early where what it finds is clearly smaller. Fewer than `rank` triples
-    are returned where the rest is zero.
-    """
-    found: list[Triple] = []
-    generator = torch.Generator().manual_seed(rank)
-    while True:
-        least = found[rank - 1].sigma if len(found) >= rank else None
-        run = _run(operator, start, found, rank if not found else 1, tolerance, least)
-        if not run or (least is not None and not run[0].sigma > least * (1 + tolerance)):
-            return found[:rank]
-        for triple in run:
-            found.insert(sum(bool(f.sigma * (1 + 1e-10) >= triple.sigma) for f in found), triple)
-        if len(found) >= min(operator.dimensions):
-            return found[:rank]
-        start = operator.random_start(generator)
+    The block holds `start` and random vectors, as many as triples are sought: a Krylov space of one vector would hold
+    one direction alone of a repeated singular value. Where the largest is repeated, up to the tolerance, the first
+    triple is the projection of `start` on its space, so that a positive start gives a positive one. Fewer than `rank`
+    triples are returned where the rest is zero.
 
+    The basis vectors are the rows of U and V; B = U Z Vᵀ is bidiagonal by blocks, but for the arrow that a compression
+    leaves. With B = P Σ Q the Ritz triples are σ_i, p_iᵀU and q_iᵀV, and with β the part of Zᵀ's images of the last
+    block b that is orthogonal to V, ‖Zᵀũ_i − σ_i ṽ_i‖ = ‖β (p_i)_b‖ ≤ tolerance · σ_1 ends it.
 
-def _run(
-    operator: Operator, start: Tensor, found: list[Triple], rank: int, tolerance: float, least: Tensor | None
-) -> list[Triple]:
-    """One bidiagonalisation of the operator orthogonal to `found`, from `start`, to convergence of `rank` triples.
-
-    No triple is returned once the largest is clearly below `least`.
-
-    The basis vectors are the columns of U and V; B = UᵀZV is bidiagonal but for the arrow that a compression leaves.
-    ‖Zᵀũ_i − σ_i ṽ_i‖ = β|e_kᵀ p_i| with B = P Σ Qᵀ and β the length of the next direction (Koroko et al. 2022, §3.3).
+    Source: Golub, Luk & Overton 1981; Koroko et al. 2022, §3.3.
     """
     left_dim, right_dim = operator.dimensions
-    known_left = _columns([t.left for t in found], left_dim, start)
-    known_right = _columns([t.right for t in found], right_dim, start)
-    size = max(_BASIS, 3 * rank)
-    lefts, rights = start.new_zeros(left_dim, size), start.new_zeros(right_dim, size + 1)
-    bidiagonal = start.new_zeros(size, size)
-    first, length = _unit(_orthogonalise(start, known_right))
-    if not length > 0:
-        return []
-    rights[:, 0] = first
-    k, scale = 0, found[0].sigma if found else None
+    generator = torch.Generator().manual_seed(rank)
+    width = max(rank, 2)
+    size = max(_BASIS, 4 * width + 4)
+    lefts, rights = start.new_zeros(size, left_dim), start.new_zeros(size, right_dim)
+    core, rounding = start.new_zeros(size, size), 0.0
+    new = torch.stack([start, *(operator.random_start(generator) for _ in range(width - 1))])
+    new, _ = _orthonormal(new / _length(new, 1).clamp(min=torch.finfo(start.dtype).tiny), rounding, right_dim)
+    i = j = steps = 0  # vectors in U and V
     while True:
-        image = _orthogonalise(operator.apply(rights[:, k]), known_left)
-        scale = _length(image) if scale is None else scale
-        remainder = _orthogonalise(image, lefts[:, :k])
-        bidiagonal[:k, k] = lefts[:, :k].mT @ image
-        alpha = _length(remainder)
-        rounding = 8 * torch.finfo(start.dtype).eps * scale
-        if alpha > rounding:
-            lefts[:, k], bidiagonal[k, k] = remainder / alpha, alpha
-            remainder = _orthogonalise(
-                _orthogonalise(operator.apply_transposed(lefts[:, k]), known_right), rights[:, : k + 1]
-            )
-            beta = _length(remainder)
-            k += 1
-        else:  # the last right vector adds nothing: an invariant space
-            beta = torch.zeros_like(alpha)
-            k += 1
-        exhausted = not beta > rounding or k >= min(left_dim, right_dim)
-        if not exhausted and k < size and k % _LOOK_EVERY:
-            rights[:, k] = remainder / beta
+        steps += 1
+        block = slice(j, j + new.shape[0])
+        rights[block] = new
+        images = operator.apply(new)
+        if steps == 1:
+            rounding = 8 * torch.finfo(start.dtype).eps * float(_length(images, 1).max())
+        remainder, core[:i, block] = _orthogonalise(images, lefts[:i])
+        added, alpha = _orthonormal(remainder, rounding, left_dim - i)
+        last, j = slice(i, i + added.shape[0]), block.stop
+        lefts[last], core[last, block], i = added, alpha, last.stop
+        if added.shape[0]:
+            remainder, _ = _orthogonalise(operator.apply_transposed(added), rights[:j])
+            new, beta = _orthonormal(remainder, rounding, right_dim - j)
+        exhausted = not (added.shape[0] and new.shape[0])
+        full = max(i, j) + width > size
+        if steps % _LOOK_EVERY and not exhausted and not full:
             continue
-        p, sigmas, qt = torch.linalg.svd(bidiagonal[:k, :k])
-        residuals = beta * p[k - 1, :rank]
-        known = residuals[0].abs()
-        if least is not None and bool((known <= _CLEARLY * least) & (sigmas[0] + known < (1 - _CLEARLY) * least)):
-            return []
-        if exhausted or (k >= rank and bool((residuals.abs() <= tolerance * sigmas[0]).all())):
-            return [
-                Triple(sigmas[i], lefts[:, :k] @ p[:, i], rights[:, :k] @ qt[i])
-                for i in range(min(rank, k))
-                if sigmas[i] > rounding
-            ]
-        if k == size:
-            keep = 2 * rank + 4
-            lefts[:, :keep], rights[:, :keep] = lefts[:, :k] @ p[:, :keep], rights[:, :k] @ qt[:keep].mT
-            bidiagonal.zero_()
-            bidiagonal.diagonal()[:keep] = sigmas[:keep]
-            k = keep
-        rights[:, k] = remainder / beta
+        p, sigmas, q = torch.linalg.svd(core[:i, :j], full_matrices=False)
+        if exhausted or (min(i, j) >= rank and _converged(beta @ p[last, :rank], sigmas[0], tolerance)):
+            break
+        if full:
+            i = j = keep = 2 * rank + 4
+            lefts[:keep], rights[:keep] = p[:, :keep].mT @ lefts[: len(p)], q[:keep] @ rights[: q.shape[1]]
+            core.zero_()
+            core.diagonal()[:keep] = sigmas[:keep]
+    alike = int((sigmas >= sigmas[0] * (1 - 10 * tolerance)).sum()) if len(sigmas) else 0
+    wanted = max(rank, alike)
+    left, right = p[:, :wanted].mT @ lefts[:i], q[:wanted] @ rights[:j]
+    turn = turn_towards(start, right[:alike])
+    left[:alike], right[:alike] = turn @ left[:alike], turn @ right[:alike]
+    return [Triple(sigmas[k], left[k], right[k]) for k in range(min(rank, int((sigmas > rounding).sum())))]
+
+
+def _converged(residuals: Tensor, largest: Tensor, tolerance: float) -> bool:
+    return bool((torch.linalg.vector_norm(residuals, dim=0) <= tolerance * largest).all())
+
+
+def turn_towards(start: Tensor, rows: Tensor) -> Tensor:
+    """An orthogonal matrix T such that T `rows`, which are orthonormal, begin with the projection of `start` on them.
+
+    The identity where `start` has no part in them.
+    """
+    coordinates = rows @ start
+    length = torch.linalg.vector_norm(coordinates)
+    if not length > 1e-8 * torch.linalg.vector_norm(start):
+        return torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
+    turn, _ = torch.linalg.qr((coordinates / length).unsqueeze(1), mode="complete")
+    turn[:, 0] = coordinates / length
+    return torch.as_tensor(turn.mT)
+
+
+def _orthonormal(block: Tensor, rounding: float, room: int) -> tuple[Tensor, Tensor]:
+    """Q and R with RᵀQ the rows of a block, without directions of mere rounding and none beyond the room there is."""
+    q, r = torch.linalg.qr(block.mT)
+    if block.shape[0] <= room and float(r.diagonal().abs().min()) > rounding:
+        return q.mT, r
+    turn, sizes, right = torch.linalg.svd(r, full_matrices=False)
+    kept = min(int((sizes > rounding).sum()), room)
+    return (q @ turn[:, :kept]).mT, sizes[:kept, None] * right[:kept]
+
+
+def _orthogonalise(block: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+    """The part of the rows orthogonal to those of a basis, and their coordinates; twice, which is enough."""
+    coordinates = basis @ block.mT
+    block = torch.addmm(block, coordinates.mT, basis, alpha=-1)
+    return torch.addmm(block, block @ basis.mT, basis, alpha=-1), coordinates
 
 
 def _unit(vector: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,18 +154,7 @@ def _unit(vector: Tensor) -> tuple[Tensor, Tensor]:
     return vector / torch.where(length > 0, length, torch.ones_like(length)), length
 
 
-def _length(vector: Tensor) -> Tensor:
+def _length(vectors: Tensor, dim: int | None = None) -> Tensor:
     """‖x‖, summed in float64: in float32 it is right to 2e-5 only for a million numbers, and no residual gets below."""
-    length = torch.linalg.vector_norm(vector, dtype=torch.float64)
-    return torch.as_tensor(length).to(vector.dtype)
-
-
-def _columns(vectors: list[Tensor], dimension: int, like: Tensor) -> Tensor:
-    return torch.stack(vectors, 1) if vectors else like.new_zeros(dimension, 0)
-
-
-def _orthogonalise(vector: Tensor, basis: Tensor) -> Tensor:
-    """The part of a vector orthogonal to the columns of a basis; twice, which is enough."""
-    for _ in range(2 if basis.shape[1] else 0):
-        vector = vector - basis @ (basis.mT @ vector)
-    return vector
+    length = torch.linalg.vector_norm(vectors, dim=dim, keepdim=dim is not None, dtype=torch.float64)
+    return torch.as_tensor(length).to(vectors.dtype)

@@ -49,7 +49,9 @@ class MatrixFreeRearrangement(Rearrangement):
         self._rounding = 0.0  # σ below which a residual is rounding of what was taken
 
     def apply(self, right: Tensor) -> Tensor:
-        """Z v of v (d_out²,), in the scaled samples."""
+        """Z v of v (d_out²,), or of every row of such vectors, in the scaled samples."""
+        if right.ndim > 1:
+            return torch.stack([self.apply(row) for row in right])
         d_out = self._samples.shape[0]
         image = self._symmetric(self._scaled.rearranged_product(right.reshape(d_out, d_out)))
         for left, taken in self._taken:
@@ -57,7 +59,9 @@ class MatrixFreeRearrangement(Rearrangement):
         return image
 
     def apply_transposed(self, left: Tensor) -> Tensor:
-        """Zᵀ u of u (d_in²,), in the scaled samples."""
+        """Zᵀ u of u (d_in²,), or of every row of such vectors, in the scaled samples."""
+        if left.ndim > 1:
+            return torch.stack([self.apply_transposed(row) for row in left])
         d_in = self._samples.shape[1]
         image = self._symmetric(self._scaled.rearranged_product_transposed(left.reshape(d_in, d_in)))
         for taken, right in self._taken:

@@ -197,11 +197,11 @@ class Matrix:
         self.matrix, self.dimensions, self.products = matrix, tuple(matrix.shape), 0
 
     def apply(self, right: torch.Tensor) -> torch.Tensor:
-        self.products += 1
-        return self.matrix @ right
+        self.products += 1 if right.ndim == 1 else len(right)
+        return right @ self.matrix.mT
 
     def apply_transposed(self, left: torch.Tensor) -> torch.Tensor:
-        return self.matrix.mT @ left
+        return left @ self.matrix
 
     def random_start(self, generator: torch.Generator) -> torch.Tensor:
         return torch.randn(self.dimensions[1], generator=generator, dtype=self.matrix.dtype)
