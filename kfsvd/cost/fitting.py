@@ -24,7 +24,7 @@ from kfsvd.cost.operations import (
     symmetrised,
 )
 from kfsvd.rearrangement import cheaper_solver
-from kfsvd.rearrangement.gram import SQUARINGS
+from kfsvd.rearrangement.gram import DIRECT
 from kfsvd.samples import STRIP, LayerSamples
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 FIRST_ITERATIONS, LATER_ITERATIONS = 12, 300
 """Steps to the leading triple, and to a later one matrix-free."""
+FEW = 0.3
+"""The part of an eigendecomposition's time that its leading pairs take."""
 KRYLOV_STEPS = 12
 """Of the block bidiagonalisation in Gram form."""
 
@@ -106,7 +108,7 @@ def _kpsvd(layer: LayerShape, approximation: Approximation, samples: int) -> lis
         return _matrix_free(layer, samples, rank)
     if rank == 1:
         return [*_gram(layer, samples, first_only=True), *_power(layer, samples), *_factors(layer, samples)]
-    return [*_gram(layer, samples), *_eigenproblem(layer, samples), *_factors(layer, samples) * rank]
+    return [*_gram(layer, samples), *_leading(layer, samples), *_factors(layer, samples) * rank]
 
 
 def _deflation(layer: LayerShape, approximation: Approximation, samples: int) -> list[Operation]:
@@ -122,6 +124,8 @@ def _lanczos(layer: LayerShape, approximation: Approximation, samples: int) -> l
     if _solver(layer, approximation, samples) == "matrix_free":
         return _matrix_free(layer, samples, rank)
     p = _pairs(layer, samples)
+    if p <= DIRECT:
+        return [*_gram(layer, samples), *_leading(layer, samples), *_factors(layer, samples) * rank]
     roots = [*[cholesky(p, double=True)] * 2, elementwise(2 * p**2 * FLOAT64), product(p, p, p, double=True)]
     width = max(rank, 2)
     count = min(KRYLOV_STEPS, math.ceil(p / width))
@@ -142,7 +146,7 @@ def _kfac_corrected(layer: LayerShape, approximation: Approximation, samples: in
     return [
         *kfac,
         *_gram(layer, samples),
-        *(_leading if rank == 2 else _eigenproblem)(layer, samples),
+        *_leading(layer, samples),
         *_factors(layer, samples) * (rank - 1),
     ]
 
@@ -208,26 +212,16 @@ def _power(layer: LayerShape, samples: int) -> list[Operation]:
     return [elementwise((2 * FIRST_ITERATIONS + 14) * p**2 * FLOAT64, 2 * FIRST_ITERATIONS + 14), calls(90)]
 
 
-def _eigenproblem(layer: LayerShape, samples: int) -> list[Operation]:
-    """All triples: L of K_G, Lᵀ Cᵀ K_A C L and its eigenvectors."""
-    p = _pairs(layer, samples)
-    return [
-        elementwise(20 * p**2 * FLOAT64, 8),
-        cholesky(p, double=True),
-        *[product(p, p, p, double=True)] * 3,
-        eigh(p, double=True),
-        calls(50),
-    ]
-
-
 def _leading(layer: LayerShape, samples: int) -> list[Operation]:
-    """The leading triple of what is left of F, by squarings of Lᵀ Cᵀ K_A C L."""
+    """A few triples at once: L of K_G, M = Lᵀ Cᵀ K_A C L, and its leading eigenvectors."""
     p = _pairs(layer, samples)
+    few = eigh(p, double=True)
     return [
-        elementwise(24 * p**2 * FLOAT64, 14),
+        elementwise(20 * p**2 * FLOAT64, 10),
         cholesky(p, double=True),
-        *[product(p, p, p, double=True)] * (2 + SQUARINGS),
-        calls(60),
+        *[product(p, p, p, double=True)] * 2,
+        few._replace(work=FEW * few.work),
+        calls(50),
     ]
 
 

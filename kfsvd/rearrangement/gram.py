@@ -19,6 +19,7 @@ import copy
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import scipy.linalg
 import torch
 
 from kfsvd.rearrangement.base import Pair, Rearrangement
@@ -37,10 +38,8 @@ _MOST_PAIRS = 8192
 
 _POWER_STEPS, _POWER_BLOCKS = 6, 10
 """Power iterations between two looks at the residual, and how many times."""
-SQUARINGS = 5
-"""Of a matrix, for its power 32."""
-_LEAPS = 8
-"""Applications of that power beyond which all eigenvectors are found instead."""
+DIRECT = 192
+"""Columns of P and Q up to which LAPACK decomposes their core faster than a Krylov space is built."""
 _TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-7}
 """The relative residual that ends an iteration, by the samples' dtype: float32 samples say no more."""
 
@@ -90,35 +89,38 @@ class GramRearrangement(Rearrangement):
     def leading(self, rank: int = 1) -> list[Pair]:
         """The `rank` leading triples, by one symmetric eigenproblem of size m; the first alone by power iteration.
 
-        With L Lᵀ = K_G, the eigenpairs (σ², y) of M = Lᵀ Cᵀ K_A C L give α = C L y/σ and β = Cᵀ K_A α/σ. The first
-        triple of F itself is positive semidefinite wherever that is possible (Krein–Rutman): within the leading
-        eigenspace the first y of a decomposition is the projection of a positive start, one power step from u = P1.
+        The first triple of F itself is positive semidefinite wherever that is possible (Krein–Rutman): so is what a
+        power iteration comes to from a positive start.
         """
         if rank == 1 and not self._taken and (alpha := self._power()) is not None:
             return self._pairs(self.scale.new_full((1,), torch.inf), alpha.unsqueeze(1), 1)
-        image = self._coupled(self._root_g)
-        matrix, start = _symmetric(image.mT @ self.gram_a @ image), image.mT @ self.gram_a.sum(1)
-        if rank == 1 and (found := _leading_eigenpair(matrix, start, self._tolerance)) is not None:
-            value, vector = found
-            return self._pairs(value.sqrt().unsqueeze(0), (image @ vector).unsqueeze(1), 1)
-        values, vectors = torch.linalg.eigh(matrix)
-        values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
-        alike = int((values >= values[0] * (1 - 1e-10)).sum())
-        vectors[:, :alike] = vectors[:, :alike] @ turn_towards(start, vectors[:, :alike].mT).mT
-        return self._pairs(values.sqrt(), image @ vectors, rank)
+        return self._decomposed(rank)
 
     def bidiagonalised(self, rank: int) -> list[Pair]:
         """The same triples by Golub–Kahan–Lanczos bidiagonalisation of L_Aᵀ C L_G, K_A = L_A L_Aᵀ, K_G = L_G L_Gᵀ.
 
         That m×m matrix has Z's singular values. The Krylov space starts from a positive vector. It is built on the
-        host: so small are its products that a GPU would spend its time on being asked for them.
+        host: so small are its products that a GPU would spend its time on being asked for them. A core of up to
+        `DIRECT` columns is decomposed at once, as for `leading`.
         """
+        if len(self.weights) <= DIRECT:
+            return self._decomposed(rank)
         core = _Core((self._root_a.mT @ self._coupled(self._root_g)).cpu())
         triples = golub_kahan_lanczos(core, self._root_g.sum(0).cpu(), rank, self._tolerance)
         sigmas, rights = self.weights.new_zeros(rank), self.weights.new_zeros(len(self.weights), rank)
         for k, triple in enumerate(triples):
             sigmas[k], rights[:, k] = triple.sigma, triple.right
         return self._pairs(sigmas, self._coupled(self._root_g @ rights), rank)
+
+    def _decomposed(self, rank: int) -> list[Pair]:
+        """With L Lᵀ = K_G, the eigenpairs (σ², y) of M = Lᵀ Cᵀ K_A C L give α = C L y/σ and β = Cᵀ K_A α/σ.
+
+        Within the leading eigenspace the first y is the projection of a positive start, one power step from u = P1.
+        """
+        image = self._coupled(self._root_g)
+        matrix, start = image.mT @ self.gram_a @ image, image.mT @ self.gram_a.sum(1)
+        values, vectors = _leading_eigenpairs(matrix, rank, start)
+        return self._pairs(values.sqrt(), image @ vectors, rank)
 
     def without(self, pair: Pair) -> Self:
         """C − σ α βᵀ."""
@@ -250,26 +252,21 @@ class _Core:
         return torch.randn(matrix.shape[1], generator=generator, dtype=matrix.dtype)
 
 
-def _leading_eigenpair(matrix: Tensor, start: Tensor, tolerance: float) -> tuple[Tensor, Tensor] | None:
-    """λ and y, yᵀ`start` ≥ 0, of a positive semidefinite M, up to ‖My − λy‖ ≤ ε λ; None where that takes too long.
+def _leading_eigenpairs(matrix: Tensor, count: int, start: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest eigenvalues of a positive semidefinite matrix, descending, and their eigenvectors as columns.
 
-    The power M³², squared together, is applied to a random vector a few times: half the time of a decomposition. It
-    needs a gap: with eigenvalues σ² of 1 and 0.9 the second is gone after five times, up to 1e-7.
+    In the leading eigenspace the first vector is the projection of `start`. LAPACK finds a few pairs, on the host, in a
+    third of the time of all of them; all are found where so many are alike that the eigenspace may be larger.
     """
-    power, tiny = matrix, torch.finfo(matrix.dtype).tiny
-    for _ in range(SQUARINGS):
-        power = power @ power
-        power = power / torch.linalg.vector_norm(power).clamp(min=tiny)
-    random = torch.randn(len(matrix), generator=torch.Generator().manual_seed(len(matrix)), dtype=matrix.dtype)
-    vector = random.to(matrix.device)
-    for _ in range(_LEAPS):
-        vector = power @ vector
-        vector = vector / torch.linalg.vector_norm(vector).clamp(min=tiny)
-        image = matrix @ vector
-        value = vector @ image
-        if bool(torch.linalg.vector_norm(image - value * vector) <= tolerance * value):
-            return value, vector * torch.ones_like(value).copysign(vector @ start)
-    return None
+    size, host = len(matrix), matrix.cpu().numpy()
+    for few in (min(count + 1, size), size):
+        values, vectors = scipy.linalg.eigh(host, subset_by_index=(size - few, size - 1), driver="evr")
+        alike = int((values >= values[-1] * (1 - 1e-10)).sum())
+        if alike < few:
+            break
+    found = torch.from_numpy(vectors[:, ::-1].copy()).to(matrix.device)
+    found[:, :alike] = found[:, :alike] @ turn_towards(start, found[:, :alike].mT).mT
+    return torch.from_numpy(values[::-1].clip(min=0)).to(matrix.device), found
 
 
 def _root(gram: Tensor) -> Tensor:
@@ -284,10 +281,6 @@ def _root(gram: Tensor) -> Tensor:
 def _positive_max(gram: Tensor) -> Tensor:
     largest = gram.diagonal().max()
     return torch.where(largest > 0, largest, torch.ones_like(largest))
-
-
-def _symmetric(matrix: Tensor) -> Tensor:
-    return (matrix + matrix.mT) / 2
 
 
 def _norm(coefficients: Tensor, gram: Tensor) -> Tensor:

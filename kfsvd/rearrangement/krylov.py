@@ -126,6 +126,8 @@ def turn_towards(start: Tensor, rows: Tensor) -> Tensor:
     length = torch.linalg.vector_norm(coordinates)
     if not length > 1e-8 * torch.linalg.vector_norm(start):
         return torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
+    if len(rows) == 1:
+        return coordinates.sign().unsqueeze(1)
     turn, _ = torch.linalg.qr((coordinates / length).unsqueeze(1), mode="complete")
     turn[:, 0] = coordinates / length
     return torch.as_tensor(turn.mT)

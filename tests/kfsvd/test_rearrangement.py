@@ -10,7 +10,7 @@ import scipy.linalg
 import torch
 
 from kfsvd import LayerSamples, best_relative_error, fit, relative_error
-from kfsvd.rearrangement import GramRearrangement, MatrixFreeRearrangement, cheaper_solver, rearranged
+from kfsvd.rearrangement import GramRearrangement, MatrixFreeRearrangement, cheaper_solver, gram, rearranged
 from kfsvd.rearrangement.krylov import golub_kahan_lanczos, power_svd
 from tests.kfsvd import oracle
 from tests.kfsvd.conftest import make_samples, with_positions
@@ -28,6 +28,13 @@ CASES = {
         torch.linspace(0.01, 3, 9).double(),
     ),
 }
+
+
+@pytest.fixture(params=["decomposed", "krylov"], autouse=True)
+def core(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Gram form small cores are decomposed at once: every test also with a Krylov space in the place of that."""
+    if request.param == "krylov":
+        monkeypatch.setattr(gram, "DIRECT", 0)
 
 
 def symmetric_part(matrix: oracle.Array, d_in: int, d_out: int) -> oracle.Array:
