@@ -2,6 +2,7 @@
 
 from kfsvd.approximations import APPROXIMATIONS, Approximation, fit
 from kfsvd.capture import capture
+from kfsvd.cholesky import IndefiniteError
 from kfsvd.cost import Cost, Rates, calibrate, step_cost
 from kfsvd.curvature import Curvature
 from kfsvd.eigenbasis import KroneckerEigenbasis
@@ -13,7 +14,6 @@ from kfsvd.fisher import (
     relative_error,
     spectrum_error,
 )
-from kfsvd.inverse import IndefiniteError
 from kfsvd.kronecker import KroneckerSum
 from kfsvd.likelihoods import negative_log_likelihood
 from kfsvd.optimizers import (

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from kfsvd.cholesky import cholesky
 from kfsvd.curvature import Curvature
-from kfsvd.inverse import DampedInverse, DampingRule, Guard, check_choices, cholesky
+from kfsvd.inverse import DampedInverse, DampingRule, Guard, check_choices
 from kfsvd.samples import LayerSamples
 
 if TYPE_CHECKING:

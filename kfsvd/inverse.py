@@ -28,7 +28,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 
+from kfsvd.cholesky import IndefiniteError, add_diagonal, cholesky, cholesky_inverses
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 DampingRule = Literal["factored", "factored_pi", "exact"]
@@ -39,10 +43,6 @@ FLOOR = 0.1
 
 DENSE_LIMIT = 2048  # d_in·d_out up to which an exact solve of rank ≥ 2 is dense
 _TOLERANCE = 1e-12  # relative residual of conjugate gradients in float64 (1e-6 in float32)
-
-
-class IndefiniteError(ArithmeticError):
-    """A damped Kronecker sum is not positive definite and the guard is `raise`."""
 
 
 class Direction(ABC):
@@ -105,11 +105,6 @@ class FactoredInverse(DampedInverse):
 
     a_inverse: Tensor
     b_inverse: Tensor
-
-    @classmethod
-    def of(cls, a: Tensor, b: Tensor) -> FactoredInverse:
-        """Of the damped factors `a` (d_in, d_in) and `b` (d_out, d_out), by two Cholesky inversions."""
-        return cls(_cholesky_inverse(a), _cholesky_inverse(b))
 
     def __call__(self, gradient: Tensor) -> Tensor:
         """B_λ⁻¹ V A_λ⁻¹."""
@@ -206,6 +201,25 @@ def damped_inverse(
     return _factored(terms, damping, guard, None if rule == "factored_pi" else pi)
 
 
+def factored_inverses(
+    products: Sequence[tuple[Tensor, Tensor]], damping: float, pi: float | None
+) -> list[FactoredInverse]:
+    """The damped inverses of many single products A⊗B by a factored rule, those of equal sizes together.
+
+    Args:
+        products: (A, B) of each.
+        damping: λ.
+        pi: the constant π; None for the rule "factored_pi".
+
+    Raises:
+        IndefiniteError: a damped factor is not positive definite.
+
+    """
+    damped = [factor for a, b in products for factor in damped_factors(a, b, damping, pi)]
+    inverted = iter(cholesky_inverses(damped))
+    return [FactoredInverse(next(inverted), next(inverted)) for _ in products]
+
+
 def check_choices(damping: float, rule: str, guard: str) -> None:
     """Raise a ValueError where λ is not positive and finite, or the rule or guard is unknown."""
     if not 0 < damping < float("inf"):
@@ -242,7 +256,7 @@ def _factored(
         raise ValueError(f"the factored damping rules take at most two Kronecker terms; got {len(terms)}")
     a, b = damped_factors(*terms[0], damping, pi)
     if len(terms) == 1:
-        return FactoredInverse.of(a, b)
+        return FactoredInverse(*cholesky_inverses([a, b]))
     basis_a, values_a = joint_basis(a, terms[1][0])
     basis_b, values_b = joint_basis(b, terms[1][1])
     return SpectralInverse(basis_a, basis_b, guarded(1 + torch.outer(values_b, values_a), guard).reciprocal())
@@ -268,7 +282,7 @@ def guarded(denominators: Tensor, guard: Guard) -> Tensor:
 def damped_factors(a: Tensor, b: Tensor, damping: float, pi: float | None) -> tuple[Tensor, Tensor]:
     """A + π√λ I and B + √λ/π I."""
     share_a, share_b = shares(a, b, damping, pi)
-    return _add_diagonal(a, share_a), _add_diagonal(b, share_b)
+    return add_diagonal(a, share_a), add_diagonal(b, share_b)
 
 
 def shares(a: Tensor, b: Tensor, damping: float, pi: float | None) -> tuple[Tensor, Tensor]:
@@ -280,31 +294,6 @@ def shares(a: Tensor, b: Tensor, damping: float, pi: float | None) -> tuple[Tens
         positive = (mean_a > 0) & (mean_b > 0)
         balance = torch.where(positive, (mean_a / mean_b).sqrt(), torch.ones_like(mean_a))
     return balance * damping**0.5, damping**0.5 / balance
-
-
-def _add_diagonal(matrix: Tensor, value: Tensor) -> Tensor:
-    damped = matrix.clone()
-    damped.diagonal().add_(value)
-    return damped
-
-
-def cholesky(matrix: Tensor) -> Tensor:
-    """A Cholesky factor; where rounding has made the matrix indefinite, with the least jitter that mends it."""
-    factor, info = torch.linalg.cholesky_ex(matrix)
-    jitter = torch.finfo(matrix.dtype).eps * matrix.diagonal().abs().max()
-    for _ in range(8):
-        if int(info) == 0:
-            return torch.as_tensor(factor)
-        jitter = jitter * 10
-        factor, info = torch.linalg.cholesky_ex(_add_diagonal(matrix, jitter))
-    raise IndefiniteError(
-        "a damped factor is not positive definite: its samples are not finite, or damping is too small"
-    )
-
-
-def _cholesky_inverse(matrix: Tensor) -> Tensor:
-    inverse: Tensor = torch.cholesky_inverse(cholesky(matrix))
-    return inverse
 
 
 def joint_basis(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kfsvd.curvature import Curvature
-from kfsvd.inverse import DampedInverse, DampingRule, Guard, damped_inverse
+from kfsvd.inverse import DampedInverse, DampingRule, Guard, check_choices, damped_inverse, factored_inverses
 from kfsvd.low_rank import low_rank_inverse
 from kfsvd.spectrum import leading_eigenvalues
 
@@ -173,6 +173,32 @@ class KroneckerSum(Curvature):
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
         """The sum of those factors."""
         return cls(tuple((tensors[f"a{i}"], tensors[f"b{i}"]) for i in range(len(tensors) // 2)))
+
+
+def damped_inverses(
+    curvatures: Sequence[Curvature], damping: float, *, rule: DampingRule, guard: Guard, pi: float = 1.0
+) -> list[DampedInverse]:
+    """The damped inverse of each, as `Curvature.inverse` gives it; single products share calls and streams of a device.
+
+    See `kfsvd.cholesky`.
+
+    Raises:
+        ValueError: as `KroneckerSum.inverse`.
+        IndefiniteError: likewise.
+
+    """
+    check_choices(damping, rule, guard)
+    products = {
+        index: curvature.terms[0]
+        for index, curvature in enumerate(curvatures)
+        if type(curvature) is KroneckerSum and curvature.rank == 1 and rule != "exact"
+    }
+    together = factored_inverses(list(products.values()), damping, None if rule == "factored_pi" else pi)
+    found: dict[int, DampedInverse] = dict(zip(products, together, strict=True))
+    for index, curvature in enumerate(curvatures):
+        if index not in found:
+            found[index] = curvature.inverse(damping, rule=rule, guard=guard, pi=pi)
+    return [found[index] for index in range(len(curvatures))]
 
 
 def _compressed(factors: Sequence[Tensor]) -> list[Tensor]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kfsvd.inverse import DampedInverse, DampingRule, Guard, check_choices, cholesky
+from kfsvd.cholesky import cholesky
+from kfsvd.inverse import DampedInverse, DampingRule, Guard, check_choices
 from kfsvd.kronecker import KroneckerSum
 
 if TYPE_CHECKING:

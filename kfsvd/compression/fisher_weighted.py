@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kfsvd.cholesky import cholesky
 from kfsvd.compression.base import LowRank, kronecker
 from kfsvd.finite import all_finite
-from kfsvd.inverse import cholesky, damped_factors
+from kfsvd.inverse import damped_factors
 from kfsvd.kronecker import KroneckerSum
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from kfsvd.cholesky import cholesky
 from kfsvd.finite import all_finite
-from kfsvd.inverse import cholesky, damped_factors, guarded, joint_basis
+from kfsvd.inverse import damped_factors, guarded, joint_basis
 
 if TYPE_CHECKING:
     from torch import Tensor

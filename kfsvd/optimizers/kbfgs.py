@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Unpack
 import torch
 
 from kfsvd.approximations import foof
-from kfsvd.inverse import FactoredInverse, cholesky
+from kfsvd.cholesky import cholesky
+from kfsvd.inverse import FactoredInverse
 from kfsvd.kronecker import KroneckerSum
 from kfsvd.layers import as_matrix, trained_parameters
 from kfsvd.optimizers.checkpoint import restored

@@ -31,7 +31,7 @@ from kfsvd.approximations import Approximation, approximation
 from kfsvd.averaging import Averaging, RunningCurvature
 from kfsvd.capture import FisherType, capture, original
 from kfsvd.finite import all_finite
-from kfsvd.kronecker import KroneckerSum
+from kfsvd.kronecker import KroneckerSum, damped_inverses
 from kfsvd.layers import has_trained_bias, supported_layers
 from kfsvd.likelihoods import likelihood_named
 from kfsvd.optimizers.base import LayerOptimizer
@@ -374,22 +374,29 @@ class NaturalGradient(LayerOptimizer):
     def _refresh_inverses(self) -> None:
         damping = self.param_groups[0]["damping"]
         same_damping, self._inverse_damping = damping == self._inverse_damping, damping
+        due: list[tuple[PreconditionedLayer, Curvature]] = []
         for layer in self._layers.values():
             if layer.running.curvature is None:
                 layer.inverse = layer.inverted = None
             elif not (same_damping and layer.moved() <= self.refresh_tolerance):
-                layer.inverse = self._prepared(layer.running.curvature, layer.inverse)
-                layer.inverted = layer.running.curvature.tensors() if self.refresh_tolerance else None
+                due.append((layer, layer.running.curvature))
+        for (layer, curvature), inverse in zip(due, self._prepared(due), strict=True):
+            layer.inverse = inverse
+            layer.inverted = curvature.tensors() if self.refresh_tolerance else None
 
-    def _prepared(self, curvature: Curvature, past: DampedInverse | None) -> DampedInverse:
-        """The damped inverse of F̂; a low-rank one is looked for from the past one on."""
-        rule, guard, pi = self.damping_rule, self.guard, self.damping_pi
+    def _prepared(self, due: Sequence[tuple[PreconditionedLayer, Curvature]]) -> list[DampedInverse]:
+        """The damped inverses of some layers' F̂; those of low rank are looked for from the past ones on."""
+        damping, rule, guard, pi = self._inverse_damping, self.damping_rule, self.guard, self.damping_pi
         if self.inverse == "dense":
-            return curvature.inverse(self._inverse_damping, rule=rule, guard=guard, pi=pi)
-        assert isinstance(curvature, KroneckerSum)
-        return curvature.low_rank_inverse(
-            self._inverse_damping, rule=rule, guard=guard, pi=pi, tolerance=self.inverse_tolerance, start=past
-        )
+            return damped_inverses([curvature for _, curvature in due], damping, rule=rule, guard=guard, pi=pi)
+        found = []
+        for layer, curvature in due:
+            assert isinstance(curvature, KroneckerSum)
+            tolerance, past = self.inverse_tolerance, layer.inverse
+            found.append(
+                curvature.low_rank_inverse(damping, rule=rule, guard=guard, pi=pi, tolerance=tolerance, start=past)
+            )
+        return found
 
     def _inverse_state(self, layer: PreconditionedLayer) -> Any:
         return plain(layer.inverse)

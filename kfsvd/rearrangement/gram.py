@@ -19,6 +19,7 @@ import copy
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import scipy.linalg
 import torch
 
@@ -257,10 +258,18 @@ def _leading_eigenpairs(matrix: Tensor, count: int, start: Tensor) -> tuple[Tens
 
     In the leading eigenspace the first vector is the projection of `start`. LAPACK finds a few pairs, on the host, in a
     third of the time of all of them; all are found where so many are alike that the eigenspace may be larger.
+
+    Raises:
+        FloatingPointError: the matrix is not finite.
+
     """
     size, host = len(matrix), matrix.cpu().numpy()
+    if not np.isfinite(host).all():
+        raise FloatingPointError("the samples are not finite: activations or gradients are NaN or out of range")
     for few in (min(count + 1, size), size):
-        values, vectors = scipy.linalg.eigh(host, subset_by_index=(size - few, size - 1), driver="evr")
+        values, vectors = scipy.linalg.eigh(
+            host, subset_by_index=(size - few, size - 1), driver="evr", check_finite=False
+        )
         alike = int((values >= values[-1] * (1 - 1e-10)).sum())
         if alike < few:
             break

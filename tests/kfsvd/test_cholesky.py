@@ -1,0 +1,98 @@
+"""Inverses of many matrices at once, on a CPU and on a simulated GPU's streams."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+import kfsvd.cholesky
+from kfsvd import IndefiniteError
+from kfsvd.cholesky import NARROW, STREAMS, cholesky_inverses
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SIZES = (3, 8, 3, NARROW, NARROW + 6, NARROW, NARROW + 6, 1, 3)
+
+
+def definite(size: int, seed: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    rows = torch.randn(size, size, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    return rows @ rows.mT + torch.eye(size, dtype=dtype)
+
+
+def test_every_matrix_gets_its_own_inverse_whatever_it_shares_a_call_with() -> None:
+    matrices = [definite(size, seed) for seed, size in enumerate(SIZES)]
+    found = cholesky_inverses(matrices)
+    for matrix, inverse in zip(matrices, found, strict=True):
+        torch.testing.assert_close(matrix @ inverse, torch.eye(len(matrix), dtype=matrix.dtype), rtol=0, atol=1e-10)
+        (alone,) = cholesky_inverses([matrix])
+        assert torch.equal(alone, inverse)
+    assert cholesky_inverses([]) == []
+
+
+def test_dtypes_do_not_mix() -> None:
+    single, double = cholesky_inverses([definite(4, 0, torch.float32), definite(4, 0)])
+    assert (single.dtype, double.dtype) == (torch.float32, torch.float64)
+
+
+def test_one_that_rounding_has_spoiled_is_mended_and_the_others_are_as_they_were() -> None:
+    spoiled = torch.ones(3, 3, dtype=torch.float64)
+    spoiled[0, 0] -= 1e-16
+    spoiled.diagonal()[1:].sub_(1e-15)
+    good = definite(3, 1)
+    assert int(torch.linalg.cholesky_ex(spoiled).info) > 0
+    found = cholesky_inverses([good, spoiled, good])
+    assert torch.equal(found[0], cholesky_inverses([good])[0])
+    assert torch.equal(found[0], found[2])
+    assert torch.isfinite(found[1]).all()
+
+
+def test_one_that_no_jitter_mends_says_so() -> None:
+    with pytest.raises(IndefiniteError, match="not positive definite"):
+        cholesky_inverses([definite(2, 0), torch.diag(torch.tensor([1.0, -1.0]).double())])
+
+
+def test_calls_are_shared_by_matrices_of_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+
+    def seen(matrices: torch.Tensor) -> Any:
+        shapes.append(tuple(matrices.shape))
+        return factorise(matrices)
+
+    factorise = torch.linalg.cholesky_ex
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", seen)
+    cholesky_inverses([definite(size, seed) for seed, size in enumerate(SIZES)])
+    wide = NARROW + 6
+    assert shapes == [(3, 3, 3), (1, 8, 8), (2, NARROW, NARROW), (1, wide, wide), (1, wide, wide), (1, 1, 1)]
+
+
+def test_on_a_gpu_groups_take_turns_on_streams_that_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With made-up streams that keep a diary: CUDA's own order follows from who waits for whom."""
+    diary: list[str] = []
+
+    class Stream:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def wait_stream(self, other: Stream) -> None:
+            diary.append(f"{self.name} waits for {other.name}")
+
+    @contextmanager
+    def on(stream: Stream) -> Iterator[None]:
+        diary.append(f"{stream.name} works")
+        yield
+
+    made = (Stream(f"side {number}") for number in range(STREAMS))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Stream("main"))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda _: next(made))
+    monkeypatch.setattr(torch.cuda, "stream", on)
+    streams = kfsvd.cholesky._Streams(torch.device("cuda", 0))
+    for _ in range(STREAMS + 1):
+        with streams.next():
+            pass
+    streams.join()
+    started = [line for k in [*range(STREAMS), 0] for line in (f"side {k} waits for main", f"side {k} works")]
+    assert diary == started + [f"main waits for side {k}" for k in range(STREAMS)]
