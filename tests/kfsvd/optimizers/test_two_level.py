@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch import nn
 
 import kfsvd
@@ -136,3 +138,55 @@ def test_a_model_of_one_layer_needs_no_coupling_but_takes_the_correction() -> No
 def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make("two_level_kfac", network(), **options)
+
+
+def test_its_fisher_matrix_is_that_of_the_last_four_batches_weighted_by_age() -> None:
+    model = network()
+    optimizer = make("two_level_kfac", model, decay=0.5, refresh_every=1, curvature_batch=0.25, lr=0.1)
+    seen = []
+    for _ in range(6):
+        optimizer.zero_grad()
+        loss_of(model, INPUTS).backward()
+        optimizer.step()
+        seen.append(optimizer.samples())
+    pooled = optimizer._batch
+    weights = np.array([0.125, 0.25, 0.5, 1.0]) / 1.875
+    for name, samples in pooled.items():
+        expected = sum(w * batch[name].dense() for w, batch in zip(weights, seen[-4:], strict=True))
+        torch.testing.assert_close(samples.dense(), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_layer_that_is_frozen_leaves_the_window() -> None:
+    """All layers' samples are of the same examples: batches with other layers in them cannot be joined to a new one."""
+    model = network()
+    optimizer = make("two_level_kfac", model, refresh_every=1, curvature_batch=0.25, lr=0.1)
+    lengths = []
+    for step in range(4):
+        if step == 2:
+            model[0].requires_grad_(False)
+        optimizer.zero_grad()
+        loss_of(model, INPUTS).backward()
+        optimizer.step()
+        lengths.append({name: len(samples) for name, samples in optimizer._batch.items()})
+    one = round(len(INPUTS) / 4)
+    assert lengths == [{"0": one, "2": one}, {"0": 2 * one, "2": 2 * one}, {"2": one}, {"2": 2 * one}]
+
+
+def test_with_momentum_it_keeps_up_with_kfac() -> None:
+    """With the newest batch's F alone it ends more than four nats higher."""
+    losses = {}
+    images = torch.from_numpy(load_digits().data / 16).float()
+    for name, own in (("kfac", {}), ("two_level_kfac", {"coarse": "nicolaides"})):
+        torch.manual_seed(0)
+        widths = (64, 32, 16, 8, 16, 32, 64)
+        layers = [nn.Linear(i, o) for i, o in itertools.pairwise(widths)]
+        model = nn.Sequential(*(module for layer in layers for module in (layer, nn.Tanh())))[:-1]
+        optimizer = make(name, model, lr=0.3, damping=0.03, **own)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(250):
+            batch = images[torch.randint(len(images), (128,), generator=generator)]
+            optimizer.zero_grad()
+            loss_of(model, batch).backward()
+            optimizer.step()
+        losses[name] = loss_of(model, images).item()
+    assert losses["two_level_kfac"] < losses["kfac"] + 1.5
