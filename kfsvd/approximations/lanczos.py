@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Lanczos(SingularPairs):
-    """The `rank` leading singular triples of Z(F) by Golub–Kahan–Lanczos, fully re-orthogonalised."""
+    """The `rank` leading singular triples of Z(F) by block Golub–Kahan–Lanczos, fully re-orthogonalised.
+
+    In Gram form with up to 192 samples the core is so small that LAPACK decomposes it sooner: the same triples.
+    """
 
     name = "lanczos"
     rank: int = 2

@@ -75,7 +75,8 @@ class Deflation(NaturalGradient):
 class Lanczos(NaturalGradient):
     """F̂ = R⊗S + P⊗Q, min ‖F − R⊗S − P⊗Q‖_F jointly, by bidiagonalisation (Koroko et al. 2022, §3.3).
 
-    The same F̂ as `Deflation`'s, found in another way. Arguments: those of `KPSVD`.
+    The same F̂ as `Deflation`'s, found in another way; the Gram form of a small curvature batch is decomposed by LAPACK
+    at once. Arguments: those of `KPSVD`.
     """
 
     def __init__(
