@@ -29,7 +29,7 @@ from kfsvd.compression.svd import SVD
 from kfsvd.registry import made
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from torch import nn
 
@@ -72,6 +72,7 @@ def prune(
     method: str | Pruning = "surgeon",
     structure: Structure = "element",
     shots: int = 1,
+    exclude: Collection[str] = (),
     **options: Any,
 ) -> Masks:
     """Take weights out of the Linear and Conv2d layers of a model, in place; the others make up for them.
@@ -84,22 +85,24 @@ def prune(
         model: changed in place; layers that `kfsvd.layers.supported_layers` leaves out stay as they are.
         sample: the samples of every layer for the model as it stands, by the layer's name, as `kfsvd.capture` returns
             them; not needed for "magnitude".
-        ratio: the share of the weights that is left, in (0, 1]; 1 changes nothing.
+        ratio: the share of the weights that is left, in (0, 1], of all layers but the excluded; 1 changes nothing.
         method: a name in `PRUNINGS`, or a method.
         structure: what goes as one: "element", a "row" (the weights of an output) or a "column" (of an input).
         shots: in how many steps of equal size.
+        exclude: names of layers that stay whole; the last one for rows, whose units are the outputs themselves.
         options: the fields of the method's class: `approximation`, `damping` and `guard` for "surgeon".
 
     Returns:
         What is left, to be held at zero in training.
 
     Raises:
-        ValueError: no method has that name or such an option, a value is out of range, or samples are missing.
+        ValueError: no method has that name or such an option, a value is out of range, samples are missing, or there is
+            no such layer to exclude.
         FloatingPointError: weights or samples are not finite; the model is as it was before the last shot.
         IndefiniteError: a rank-2 sum is not positive definite and the guard is "raise".
 
     """
-    return pruned(model, sample, _made(PRUNINGS, method, options), ratio, structure, shots)
+    return pruned(model, sample, _made(PRUNINGS, method, options), ratio, structure, shots, exclude)
 
 
 def low_rank(

@@ -13,7 +13,7 @@ from kfsvd.finite import all_finite
 from kfsvd.layers import as_matrix, as_parameters, supported_layers, trained_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from torch import Tensor, nn
 
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 
 def pruned(
-    model: nn.Module, sample: Sampler | None, pruning: Pruning, ratio: float, structure: Structure, shots: int
+    model: nn.Module,
+    sample: Sampler | None,
+    pruning: Pruning,
+    ratio: float,
+    structure: Structure,
+    shots: int,
+    exclude: Collection[str] = (),
 ) -> Masks:
     """`kfsvd.compression.prune` by a method that is made."""
     check_ratio(ratio)
@@ -33,7 +39,7 @@ def pruned(
         raise ValueError(f"structure must be one of {', '.join(get_args(Structure))}; got {structure!r}")
     if shots < 1:
         raise ValueError(f"shots must be at least 1; got {shots}")
-    layers = supported_layers(model)
+    layers = _chosen(supported_layers(model), exclude)
     check_weights(layers)
     gone = {name: torch.zeros_like(_columns(layer), dtype=torch.bool) for name, layer in layers.items()}
     total = sum(mask.numel() for mask in gone.values())
@@ -53,6 +59,14 @@ def pruned(
     masks = Masks({name: (~mask).reshape(layers[name].weight.shape) for name, mask in gone.items()})
     masks.apply(model)  # exact zeros, whatever was added to what
     return masks
+
+
+def _chosen(layers: Mapping[str, SupportedModule], exclude: Collection[str]) -> dict[str, SupportedModule]:
+    """All but those that are to stay whole."""
+    unknown = [name for name in exclude if name not in layers]
+    if unknown:
+        raise ValueError(f"exclude names no such layers: {', '.join(unknown)}; there are {', '.join(layers)}")
+    return {name: layer for name, layer in layers.items() if name not in exclude}
 
 
 def check_ratio(ratio: float) -> None:

@@ -32,6 +32,23 @@ def test_a_ratio_of_one_changes_nothing(method: str, structure: Structure) -> No
     assert all(torch.equal(a, b) for a, b in zip(before, parameters(model), strict=True))
 
 
+@pytest.mark.parametrize("structure", ["element", "row", "column"])
+@pytest.mark.parametrize("method", PRUNINGS)
+def test_excluded_layers_stay_whole_and_the_ratio_is_of_the_others(method: str, structure: Structure) -> None:
+    model = network()
+    last = [parameter.detach().clone() for parameter in model[4].parameters()]
+    masks = prune(model, sample, ratio=0.5, method=method, structure=structure, exclude=["4"])
+    assert list(masks.kept) == ["0", "2"]
+    assert all(torch.equal(a, b) for a, b in zip(last, model[4].parameters(), strict=True))
+    others = SIZES["0"] + SIZES["2"]
+    assert others / 2 <= sum(int(mask.sum()) for mask in masks.kept.values()) < others * 0.75
+
+
+def test_a_layer_to_exclude_that_is_not_there_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"no such layers: 5; there are 0, 2, 4"):
+        prune(network(), ratio=0.5, method="magnitude", exclude=["5"])
+
+
 @pytest.mark.parametrize("ratio", [0.75, 0.5, 0.3, 0.1])
 @pytest.mark.parametrize("method", PRUNINGS)
 def test_elements_are_left_to_the_number(method: str, ratio: float) -> None:
