@@ -8,6 +8,7 @@ that saves has not been measured.) On a CPU narrow matrices do: 0.69 of the time
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,8 +48,12 @@ def cholesky(matrix: Tensor) -> Tensor:
     )
 
 
-def cholesky_inverses(matrices: Sequence[Tensor]) -> list[Tensor]:
-    """The inverses of positive definite matrices, each (n, n) of its own n.
+def damped_cholesky_inverses(matrices: Sequence[Tensor], shifts: Sequence[Tensor]) -> list[Tensor]:
+    """(M + aI)⁻¹ of positive semidefinite matrices on one device, each (n, n) of its own n.
+
+    Args:
+        matrices: M of each.
+        shifts: a of each, a scalar.
 
     Raises:
         IndefiniteError: as `cholesky`.
@@ -57,7 +62,7 @@ def cholesky_inverses(matrices: Sequence[Tensor]) -> list[Tensor]:
     groups: dict[object, list[int]] = {}
     for index, matrix in enumerate(matrices):
         alone = matrix.device.type == "cpu" and len(matrix) > NARROW
-        groups.setdefault(index if alone else (len(matrix), matrix.dtype, matrix.device), []).append(index)
+        groups.setdefault(index if alone else (len(matrix), matrix.dtype), []).append(index)
     if not groups:
         return []
     found: dict[int, Tensor] = {}
@@ -65,18 +70,20 @@ def cholesky_inverses(matrices: Sequence[Tensor]) -> list[Tensor]:
     streams = _Streams(matrices[0].device)
     for members in groups.values():
         with streams.next():
-            first, *others = (matrices[index] for index in members)
+            first, *others = (add_diagonal(matrices[index], shifts[index]) for index in members)
             stacked = torch.stack([first, *others]) if others else first.unsqueeze(0)
             factors, info = torch.linalg.cholesky_ex(stacked)
             if first.device.type == "cpu" and bool(info.any()):  # LAPACK inverts no unfinished factor, a GPU any
                 eye = torch.eye(len(first), dtype=first.dtype)
                 factors = torch.where((info == 0)[:, None, None], factors, eye)
-            found.update(zip(members, torch.cholesky_inverse(factors), strict=True))
+            inverses = torch.cholesky_inverse(factors)
+            own = [inverse.clone() for inverse in inverses] if others else [inverses[0]]  # each with its own memory
+            found.update(zip(members, own, strict=True))
             verdicts.append(info)
-    streams.join()
+    streams.join([*found.values(), *verdicts])
     for index, failed in zip(found, torch.cat(verdicts).tolist(), strict=True):
         if failed:
-            found[index] = torch.cholesky_inverse(cholesky(matrices[index]))
+            found[index] = torch.cholesky_inverse(cholesky(add_diagonal(matrices[index], shifts[index])))
     return [found[index] for index in range(len(matrices))]
 
 
@@ -90,14 +97,13 @@ def add_diagonal(matrix: Tensor, value: Tensor) -> Tensor:
 class _Streams:
     """Streams of a GPU beside the current one, in turn; on any other device everything runs where it is.
 
-    A side stream waits for the current one before it starts, and `join` makes the current one wait for all of them: so
-    memory that one hands to the other is never written while it is read.
+    A side stream waits for the current one before it starts, and `join` makes the current one wait for all of them and
+    tells the allocator that it goes on with what they made.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._current = torch.cuda.current_stream(device) if device.type == "cuda" else None
-        count = 0 if self._current is None else STREAMS
-        self._sides: list[torch.cuda.Stream] = [torch.cuda.Stream(device) for _ in range(count)]  # type: ignore[no-untyped-call]
+        self._sides = _side_streams(device) if self._current is not None else []
         self._turn = 0
 
     def next(self) -> AbstractContextManager[None]:
@@ -109,8 +115,17 @@ class _Streams:
         side.wait_stream(self._current)
         return torch.cuda.stream(side)
 
-    def join(self) -> None:
-        """Let the current stream wait for what the others were given."""
+    def join(self, made: Sequence[Tensor]) -> None:
+        """Let the current stream wait for the others, and go on with the tensors that were made on them."""
+        if self._current is None:
+            return
         for side in self._sides[: self._turn]:
-            assert self._current is not None
             self._current.wait_stream(side)
+        for tensor in made:
+            tensor.record_stream(self._current)
+
+
+@cache
+def _side_streams(device: torch.device) -> list[torch.cuda.Stream]:
+    """The same ones every time, so that memory which was freed on them is used again."""
+    return [torch.cuda.Stream(device) for _ in range(STREAMS)]  # type: ignore[no-untyped-call]

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 
-from kfsvd.cholesky import IndefiniteError, add_diagonal, cholesky, cholesky_inverses
+from kfsvd.cholesky import IndefiniteError, add_diagonal, cholesky, damped_cholesky_inverses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -215,8 +215,8 @@ def factored_inverses(
         IndefiniteError: a damped factor is not positive definite.
 
     """
-    damped = [factor for a, b in products for factor in damped_factors(a, b, damping, pi)]
-    inverted = iter(cholesky_inverses(damped))
+    factors = [factor for product in products for factor in product]
+    inverted = iter(damped_cholesky_inverses(factors, [s for a, b in products for s in shares(a, b, damping, pi)]))
     return [FactoredInverse(next(inverted), next(inverted)) for _ in products]
 
 
@@ -254,9 +254,9 @@ def _factored(
 ) -> DampedInverse:
     if len(terms) > 2:
         raise ValueError(f"the factored damping rules take at most two Kronecker terms; got {len(terms)}")
-    a, b = damped_factors(*terms[0], damping, pi)
     if len(terms) == 1:
-        return FactoredInverse(*cholesky_inverses([a, b]))
+        return factored_inverses(terms, damping, pi)[0]
+    a, b = damped_factors(*terms[0], damping, pi)
     basis_a, values_a = joint_basis(a, terms[1][0])
     basis_b, values_b = joint_basis(b, terms[1][1])
     return SpectralInverse(basis_a, basis_b, guarded(1 + torch.outer(values_b, values_a), guard).reciprocal())

@@ -147,7 +147,7 @@ class KroneckerSum(Curvature):
     def average(self, new: Self, rho: float) -> Self:
         """ρ·past + (1 − ρ)·new, factor by factor; a later term's sign is first aligned with its past.
 
-        Aligned is its smaller factor: where the two products are alike, so are both factors, up to one common sign.
+        Of both signs it is the one with the smaller ‖A − A'‖² + ‖B − B'‖².
 
         This is not the fit of the averaged Fisher block, and there is no scale-free average of factors: every fit has
         factors of equal norm.
@@ -159,8 +159,7 @@ class KroneckerSum(Curvature):
         """
         terms = []
         for index, ((a, b), (new_a, new_b)) in enumerate(zip(self.terms, new.terms, strict=True)):
-            past, present = (a, new_a) if len(a) < len(b) else (b, new_b)
-            if index and torch.dot(past.flatten(), present.flatten()) < 0:
+            if index and torch.dot(a.flatten(), new_a.flatten()) + torch.dot(b.flatten(), new_b.flatten()) < 0:
                 new_a, new_b = -new_a, -new_b
             terms.append((a.lerp(new_a, 1 - rho), b.lerp(new_b, 1 - rho)))
         return type(self)(tuple(terms))

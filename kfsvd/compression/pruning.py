@@ -63,10 +63,14 @@ def pruned(
 
 def _chosen(layers: Mapping[str, SupportedModule], exclude: Collection[str]) -> dict[str, SupportedModule]:
     """All but those that are to stay whole."""
-    unknown = [name for name in exclude if name not in layers]
+    names = [exclude] if isinstance(exclude, str) else list(exclude)
+    unknown = [name for name in names if name not in layers]
     if unknown:
         raise ValueError(f"exclude names no such layers: {', '.join(unknown)}; there are {', '.join(layers)}")
-    return {name: layer for name, layer in layers.items() if name not in exclude}
+    chosen = {name: layer for name, layer in layers.items() if name not in names}
+    if layers and not chosen:
+        raise ValueError("exclude names every layer that could be compressed")
+    return chosen
 
 
 def check_ratio(ratio: float) -> None:

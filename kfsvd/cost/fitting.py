@@ -67,7 +67,7 @@ def fitting(
     if averaging == "samples":
         return fitted
     averaged = [elementwise(4 * (d_in**2 + d_out**2), 2)] * rank  # lerp
-    aligned = [elementwise(2 * min(d_in, d_out) ** 2, 2)] * (rank - 1)  # ⟨A, A_new⟩ or ⟨B, B_new⟩
+    aligned = [elementwise(2 * (d_in**2 + d_out**2), 2)] * (rank - 1)  # ⟨A, A_new⟩ + ⟨B, B_new⟩
     finite = [elementwise(rank * (d_in**2 + d_out**2), 2 * rank), calls(3)]
     if approximation.name == "ekfac":
         averaged += _diagonal_in(d_in, d_out)

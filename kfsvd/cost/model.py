@@ -233,10 +233,8 @@ def _assumptions(options: NaturalGradientOptions, kept: Kept | None) -> list[str
         found.append(f"low-rank inverses keep {number} directions a side, and find them in one step from the past ones")
     if isinstance(options.approximation, SingularPairs):
         first, later, krylov = fitting.FIRST_ITERATIONS, fitting.LATER_ITERATIONS, fitting.KRYLOV_STEPS
-        counts = (
-            f"{first} for the leading one, {later} for a later one matrix-free, {krylov} for Lanczos on Gram matrices"
-        )
-        found.append(f"iterations to a singular pair: {counts}")
+        counts = f"{first} for the leading one, {later} for a later one matrix-free"
+        found.append(f"iterations to a singular pair: {counts}, {krylov} blocks of Lanczos on wide Gram matrices")
     if options.rule == "exact" and options.rank > 1:
         found.append(f"conjugate gradients take {inverting.GRADIENT_ITERATIONS} iterations")
     return found

@@ -207,7 +207,7 @@ class NaturalGradient(LayerOptimizer):
         return {n: la.running.curvature for n, la in self._layers.items() if la.running.curvature is not None}
 
     def samples(self) -> dict[str, LayerSamples]:
-        """Every layer's samples of the last curvature batch; empty before the first step.
+        """Every layer's samples of the last curvature batch; empty before the first, and again once a state is loaded.
 
         Raises:
             RuntimeError: they are not kept; see `keep_samples`.

@@ -44,8 +44,8 @@ class _Block(kfac.KFAC):
 class TwoLevelKFAC(NaturalGradient):
     """Δ = y + R₀ᵀ(R₀(F + λI)R₀ᵀ)⁻¹R₀ r, y = KFAC's step, r = ∇h − (F + λI)y, F with its off-diagonal blocks.
 
-    A coarse correction across layers (Koroko et al. 2023). F is that of the last four curvature batches, weighted as
-    the average of F̃ weights them. Of the coarse space every layer has `coarse_vectors`:
+    A coarse correction across layers (Koroko et al. 2023). F is that of the last four curvature batches, with weights
+    ∝ `decay`^age. Of the coarse space every layer has `coarse_vectors`:
 
     `nicolaides`  ones, on all of the layer's weights
     `residual`    the layer's part of r
@@ -110,6 +110,9 @@ class TwoLevelKFAC(NaturalGradient):
             ValueError: the state is of another kind of optimizer, or of other layers.
 
         """
+        own = state_dict.get("natural_gradient", {})
+        if own.get("approximation") == self.approximation.name and "window" not in own["coarse"]:
+            raise ValueError("the state is one of an earlier version, without the last curvature batches")
         super().load_state_dict(state_dict)
         coarse = restored(state_dict["natural_gradient"]["coarse"], self._device_generator.device)
         self._window, self._basis = coarse["window"], coarse["basis"]
@@ -117,8 +120,8 @@ class TwoLevelKFAC(NaturalGradient):
 
     def _refresh_statistics(self) -> Mapping[str, LayerSamples]:
         taken = super()._refresh_statistics()
-        past = [batch for batch in self._window if batch.keys() == taken.keys()]  # layers share their examples
-        self._window = [*past, taken][-POOLED:]
+        alike = [batch for batch in self._window if _shapes(batch) == _shapes(taken)]
+        self._window = [*alike, taken][-POOLED:] if self.decay else [taken]
         self._batch = self._pooled()
         return taken
 
@@ -176,6 +179,11 @@ class TwoLevelKFAC(NaturalGradient):
             powers.append([direction.matrix() for direction in super()._directions(layers, images)])
             images = fisher_product(samples, powers[-1], self._inverse_damping)
         return list(zip(*powers, strict=True))
+
+
+def _shapes(batch: Mapping[str, LayerSamples]) -> dict[str, tuple[torch.Size, torch.Size]]:
+    """Of an example's samples, by layer: only batches that agree in them can be joined."""
+    return {name: (own.activations.shape[1:], own.gradients.shape[1:]) for name, own in batch.items()}
 
 
 def leading_vectors(curvature: Curvature, count: int) -> tuple[Tensor, ...]:

@@ -19,7 +19,6 @@ import copy
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
 import scipy.linalg
 import torch
 
@@ -100,14 +99,18 @@ class GramRearrangement(Rearrangement):
     def bidiagonalised(self, rank: int) -> list[Pair]:
         """The same triples by Golub–Kahan–Lanczos bidiagonalisation of L_Aᵀ C L_G, K_A = L_A L_Aᵀ, K_G = L_G L_Gᵀ.
 
-        That m×m matrix has Z's singular values. The Krylov space starts from a positive vector. It is built on the
-        host: so small are its products that a GPU would spend its time on being asked for them. A core of up to
+        That m×m matrix has Z's singular values. The Krylov space starts from a positive vector. A core of up to
         `DIRECT` columns is decomposed at once, as for `leading`.
+
+        Raises:
+            FloatingPointError: the samples are not finite.
+
         """
         if len(self.weights) <= DIRECT:
             return self._decomposed(rank)
-        core = _Core((self._root_a.mT @ self._coupled(self._root_g)).cpu())
-        triples = golub_kahan_lanczos(core, self._root_g.sum(0).cpu(), rank, self._tolerance)
+        core = self._root_a.mT @ self._coupled(self._root_g)
+        _require_finite(core)
+        triples = golub_kahan_lanczos(_Core(core), self._root_g.sum(0), rank, self._tolerance)
         sigmas, rights = self.weights.new_zeros(rank), self.weights.new_zeros(len(self.weights), rank)
         for k, triple in enumerate(triples):
             sigmas[k], rights[:, k] = triple.sigma, triple.right
@@ -250,32 +253,52 @@ class _Core:
 
     def random_start(self, generator: Generator) -> Tensor:
         matrix = self.matrix
-        return torch.randn(matrix.shape[1], generator=generator, dtype=matrix.dtype)
+        return torch.randn(matrix.shape[1], generator=generator, dtype=matrix.dtype).to(matrix.device)
 
 
 def _leading_eigenpairs(matrix: Tensor, count: int, start: Tensor) -> tuple[Tensor, Tensor]:
     """The largest eigenvalues of a positive semidefinite matrix, descending, and their eigenvectors as columns.
 
-    In the leading eigenspace the first vector is the projection of `start`. LAPACK finds a few pairs, on the host, in a
-    third of the time of all of them; all are found where so many are alike that the eigenspace may be larger.
+    In the leading eigenspace the first vector is the projection of `start`. A few pairs take LAPACK a third of the time
+    of all of them, on the host, where a small matrix of a GPU is sent to; all are found where so many are alike that
+    the eigenspace may be larger.
 
     Raises:
         FloatingPointError: the matrix is not finite.
 
     """
-    size, host = len(matrix), matrix.cpu().numpy()
-    if not np.isfinite(host).all():
-        raise FloatingPointError("the samples are not finite: activations or gradients are NaN or out of range")
-    for few in (min(count + 1, size), size):
-        values, vectors = scipy.linalg.eigh(
-            host, subset_by_index=(size - few, size - 1), driver="evr", check_finite=False
+    _require_finite(matrix)
+    size = len(matrix)
+    few = min(count + 1, size) if matrix.device.type == "cpu" or size <= DIRECT else size
+    values, vectors = _largest(matrix, few)
+    alike = _alike(values)
+    if alike == few < size:
+        values, vectors = _largest(matrix, size)
+        alike = _alike(values)
+    vectors[:, :alike] = vectors[:, :alike] @ turn_towards(start, vectors[:, :alike].mT).mT
+    return values.clamp(min=0), vectors
+
+
+def _largest(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    size = len(matrix)
+    if count == size:
+        values, vectors = torch.linalg.eigh(matrix)
+    else:
+        found = scipy.linalg.eigh(
+            matrix.cpu().numpy(), subset_by_index=(size - count, size - 1), driver="evr", check_finite=False
         )
-        alike = int((values >= values[-1] * (1 - 1e-10)).sum())
-        if alike < few:
-            break
-    found = torch.from_numpy(vectors[:, ::-1].copy()).to(matrix.device)
-    found[:, :alike] = found[:, :alike] @ turn_towards(start, found[:, :alike].mT).mT
-    return torch.from_numpy(values[::-1].clip(min=0)).to(matrix.device), found
+        values, vectors = (torch.from_numpy(part).to(matrix.device) for part in found)
+    return values.flip(0), vectors.flip(1)
+
+
+def _alike(values: Tensor) -> int:
+    """How many are the largest, up to rounding."""
+    return int((values >= values[0] * (1 - 1e-10)).sum())
+
+
+def _require_finite(matrix: Tensor) -> None:
+    if not bool(torch.isfinite(matrix).all()):
+        raise FloatingPointError("the samples are not finite: activations or gradients are NaN or out of range")
 
 
 def _root(gram: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ _BASIS = 48
 """Vectors of a Krylov basis at which it is compressed to its leading Ritz vectors."""
 _LOOK_EVERY = 4
 """Steps between two looks at the residuals, which cost more than a step on a small basis."""
+_SEED = 1_000
+"""Of the random vectors: another one than that of any start."""
 _POWER_ITERATIONS = 200
 """Power iterations after which bidiagonalisation takes over: singular values close together converge too slowly."""
 
@@ -60,9 +62,9 @@ def golub_kahan_lanczos(operator: Operator, start: Tensor, rank: int, tolerance:
     """The `rank` leading triples by block Golub–Kahan–Lanczos bidiagonalisation with full re-orthogonalisation.
 
     The block holds `start` and random vectors, as many as triples are sought: a Krylov space of one vector would hold
-    one direction alone of a repeated singular value. Where the largest is repeated, up to the tolerance, the first
-    triple is the projection of `start` on its space, so that a positive start gives a positive one. Fewer than `rank`
-    triples are returned where the rest is zero.
+    one direction alone of a repeated singular value. Where the largest is repeated, up to ten times the tolerance, the
+    first triple is the projection of `start` on its space, so that a positive start gives a positive one. Fewer than
+    `rank` triples are returned where the rest is zero.
 
     The basis vectors are the rows of U and V; B = U Z Vᵀ is bidiagonal by blocks, but for the arrow that a compression
     leaves. With B = P Σ Q the Ritz triples are σ_i, p_iᵀU and q_iᵀV, and with β the part of Zᵀ's images of the last
@@ -71,11 +73,11 @@ def golub_kahan_lanczos(operator: Operator, start: Tensor, rank: int, tolerance:
     Source: Golub, Luk & Overton 1981; Koroko et al. 2022, §3.3.
     """
     left_dim, right_dim = operator.dimensions
-    generator = torch.Generator().manual_seed(rank)
+    generator = torch.Generator().manual_seed(_SEED + rank)
     width = max(rank, 2)
     size = max(_BASIS, 4 * width + 4)
     lefts, rights = start.new_zeros(size, left_dim), start.new_zeros(size, right_dim)
-    core, rounding = start.new_zeros(size, size), 0.0
+    core, rounding = start.new_zeros(size, size), 8 * torch.finfo(start.dtype).eps
     new = torch.stack([start, *(operator.random_start(generator) for _ in range(width - 1))])
     new, _ = _orthonormal(new / _length(new, 1).clamp(min=torch.finfo(start.dtype).tiny), rounding, right_dim)
     i = j = steps = 0  # vectors in U and V
@@ -84,8 +86,8 @@ def golub_kahan_lanczos(operator: Operator, start: Tensor, rank: int, tolerance:
         block = slice(j, j + new.shape[0])
         rights[block] = new
         images = operator.apply(new)
-        if steps == 1:
-            rounding = 8 * torch.finfo(start.dtype).eps * float(_length(images, 1).max())
+        size_of_images = 8 * torch.finfo(start.dtype).eps * float(_length(images, 1).max())
+        rounding = size_of_images if steps == 1 else max(rounding, size_of_images)
         remainder, core[:i, block] = _orthogonalise(images, lefts[:i])
         added, alpha = _orthonormal(remainder, rounding, left_dim - i)
         last, j = slice(i, i + added.shape[0]), block.stop

@@ -28,6 +28,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from tabulate import tabulate
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from kfsvd import NaturalGradient, fit, negative_log_likelihood, relative_error
@@ -59,6 +60,12 @@ WIDE_METHODS: dict[str, tuple[str, dict[str, str]]] = {
     "KPSVD, low rank": ("kpsvd", {"inverse": "low_rank"}),
     "Deflation, low rank": ("deflation", {"inverse": "low_rank"}),
 }
+
+
+def one_thread() -> None:
+    """Torch's, and those of SciPy's BLAS."""
+    torch.set_num_threads(1)
+    threadpool_limits(1)
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--largest"]:
         print(json.dumps(largest(int(sys.argv[2]))))
         return
-    torch.set_num_threads(1)
+    one_thread()
     FIGURES.mkdir(parents=True, exist_ok=True)
     chosen = sys.argv[1:] or list(parts)
     texts = dict(zip(parts, PAGE.read_text().split("\n\n## "), strict=False)) if PAGE.exists() else {}
@@ -325,7 +332,7 @@ On MNIST's network, in an iteration of Adam's ({1e3 * iteration:.0f} ms):
 
 
 def largest(width: int) -> dict[str, float]:
-    torch.set_num_threads(1)
+    one_thread()
     net = Wide(width, batch=128)
     model, data = net.model(), net.data()
     optimizer = NaturalGradient(

@@ -1,8 +1,9 @@
-"""The faster of two ways, wherever the library chooses by size: what it takes in the time of what it does not.
+"""The faster of two ways where the library chooses by size: what it takes in the time of what it does not.
 
     pytest -s tests/benchmarks/test_choices.py
 
-Both alternate within one process; medians of ratios, one thread. The comments beside the limits quote these tables.
+Both alternate within one process; medians of ratios, one thread. Comments beside the limits quote these tables, and
+`test_bars.py` of matrices that share a call.
 """
 
 from __future__ import annotations
@@ -80,14 +81,14 @@ def test_small_layers_are_inverted_densely(products: int, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("examples", [64, 128, 192, 256, 384, 512])
 def test_the_core_of_a_gram_form(examples: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    z = GramRearrangement(LayerSamples(positive(examples, 501), positive(examples, 250)))
+    samples = LayerSamples(positive(examples, 501), positive(examples, 250))
 
     def pairs(limit: int) -> None:
         monkeypatch.setattr(gram, "DIRECT", limit)
-        z.bidiagonalised(2)
+        GramRearrangement(samples).bidiagonalised(2)
 
     found = ratio(lambda: pairs(10**9), lambda: pairs(0), ROUNDS)
-    print(f"\ntwo triples of {examples} examples, decomposed ÷ by a Krylov space: {found:.2f}")
+    print(f"\ntwo triples of {examples} examples with their Gram form, decomposed ÷ by a Krylov space: {found:.2f}")
     if examples <= gram.DIRECT:
         assert found < NO_WORSE
 

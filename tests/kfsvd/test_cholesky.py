@@ -10,7 +10,7 @@ import torch
 
 import kfsvd.cholesky
 from kfsvd import IndefiniteError
-from kfsvd.cholesky import NARROW, STREAMS, cholesky_inverses
+from kfsvd.cholesky import NARROW, STREAMS, damped_cholesky_inverses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,18 +23,24 @@ def definite(size: int, seed: int, dtype: torch.dtype = torch.float64) -> torch.
     return rows @ rows.mT + torch.eye(size, dtype=dtype)
 
 
+def inverses(matrices: list[torch.Tensor], shift: float = 0.0) -> list[torch.Tensor]:
+    return damped_cholesky_inverses(matrices, [matrix.new_tensor(shift) for matrix in matrices])
+
+
 def test_every_matrix_gets_its_own_inverse_whatever_it_shares_a_call_with() -> None:
     matrices = [definite(size, seed) for seed, size in enumerate(SIZES)]
-    found = cholesky_inverses(matrices)
+    found = inverses(matrices, 0.5)
     for matrix, inverse in zip(matrices, found, strict=True):
-        torch.testing.assert_close(matrix @ inverse, torch.eye(len(matrix), dtype=matrix.dtype), rtol=0, atol=1e-10)
-        (alone,) = cholesky_inverses([matrix])
+        eye = torch.eye(len(matrix), dtype=matrix.dtype)
+        torch.testing.assert_close((matrix + 0.5 * eye) @ inverse, eye, rtol=0, atol=1e-10)
+        (alone,) = inverses([matrix], 0.5)
         assert torch.equal(alone, inverse)
-    assert cholesky_inverses([]) == []
+        assert inverse.untyped_storage().nbytes() == inverse.nbytes, "none keeps the others alive"
+    assert inverses([]) == []
 
 
 def test_dtypes_do_not_mix() -> None:
-    single, double = cholesky_inverses([definite(4, 0, torch.float32), definite(4, 0)])
+    single, double = inverses([definite(4, 0, torch.float32), definite(4, 0)])
     assert (single.dtype, double.dtype) == (torch.float32, torch.float64)
 
 
@@ -44,15 +50,15 @@ def test_one_that_rounding_has_spoiled_is_mended_and_the_others_are_as_they_were
     spoiled.diagonal()[1:].sub_(1e-15)
     good = definite(3, 1)
     assert int(torch.linalg.cholesky_ex(spoiled).info) > 0
-    found = cholesky_inverses([good, spoiled, good])
-    assert torch.equal(found[0], cholesky_inverses([good])[0])
+    found = inverses([good, spoiled, good])
+    assert torch.equal(found[0], inverses([good])[0])
     assert torch.equal(found[0], found[2])
     assert torch.isfinite(found[1]).all()
 
 
 def test_one_that_no_jitter_mends_says_so() -> None:
     with pytest.raises(IndefiniteError, match="not positive definite"):
-        cholesky_inverses([definite(2, 0), torch.diag(torch.tensor([1.0, -1.0]).double())])
+        inverses([definite(2, 0), torch.diag(torch.tensor([1.0, -1.0]).double())])
 
 
 def test_calls_are_shared_by_matrices_of_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +70,7 @@ def test_calls_are_shared_by_matrices_of_a_size(monkeypatch: pytest.MonkeyPatch)
 
     factorise = torch.linalg.cholesky_ex
     monkeypatch.setattr(torch.linalg, "cholesky_ex", seen)
-    cholesky_inverses([definite(size, seed) for seed, size in enumerate(SIZES)])
+    inverses([definite(size, seed) for seed, size in enumerate(SIZES)])
     wide = NARROW + 6
     assert shapes == [(3, 3, 3), (1, 8, 8), (2, NARROW, NARROW), (1, wide, wide), (1, wide, wide), (1, 1, 1)]
 
@@ -85,14 +91,21 @@ def test_on_a_gpu_groups_take_turns_on_streams_that_wait_for_each_other(monkeypa
         diary.append(f"{stream.name} works")
         yield
 
+    class Made:
+        def record_stream(self, stream: Stream) -> None:
+            diary.append(f"{stream.name} goes on with it")
+
     made = (Stream(f"side {number}") for number in range(STREAMS))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Stream("main"))
     monkeypatch.setattr(torch.cuda, "Stream", lambda _: next(made))
     monkeypatch.setattr(torch.cuda, "stream", on)
+    kfsvd.cholesky._side_streams.cache_clear()
     streams = kfsvd.cholesky._Streams(torch.device("cuda", 0))
     for _ in range(STREAMS + 1):
         with streams.next():
             pass
-    streams.join()
+    streams.join([Made()])  # type: ignore[list-item]
+    kfsvd.cholesky._side_streams.cache_clear()
     started = [line for k in [*range(STREAMS), 0] for line in (f"side {k} waits for main", f"side {k} works")]
-    assert diary == started + [f"main waits for side {k}" for k in range(STREAMS)]
+    waited = [f"main waits for side {k}" for k in range(STREAMS)]
+    assert diary == [*started, *waited, "main goes on with it"]

@@ -241,3 +241,22 @@ def test_power_iteration_stops_on_a_relative_residual_and_gives_up_on_close_valu
         assert operator.products < 20
     close = Matrix(torch.diag(torch.tensor([1.0, 1 - 1e-6, 0.5]).double()))
     assert power_svd(close, start, tolerance=1e-11) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_what_rounding_adds_is_no_triple(dtype: torch.dtype) -> None:
+    """A product of one pair, and starts that hold next to nothing of it: the first images are small."""
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        u, v, other = (torch.randn(60, generator=generator, dtype=dtype) for _ in range(3))
+        u, v = u / u.norm(), v / v.norm()
+        triples = golub_kahan_lanczos(Matrix(torch.outer(u, v)), other - (other @ v) * v, rank=2, tolerance=1e-6)
+        assert len(triples) == 1
+        assert float(triples[0].sigma) == pytest.approx(1, rel=1e-5)
+
+
+def test_samples_that_are_not_finite_are_refused_by_name() -> None:
+    samples = make_samples(30, 8, 6)
+    samples.activations[3, 2] = float("nan")
+    with pytest.raises(FloatingPointError, match="the samples are not finite"):
+        fit("lanczos", samples, solver="gram")

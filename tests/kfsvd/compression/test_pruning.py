@@ -47,6 +47,10 @@ def test_excluded_layers_stay_whole_and_the_ratio_is_of_the_others(method: str, 
 def test_a_layer_to_exclude_that_is_not_there_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"no such layers: 5; there are 0, 2, 4"):
         prune(network(), ratio=0.5, method="magnitude", exclude=["5"])
+    with pytest.raises(ValueError, match="exclude names every layer"):
+        prune(network(), ratio=0.5, method="magnitude", exclude=["0", "2", "4"])
+    masks = prune(network(), ratio=0.5, method="magnitude", exclude="4")
+    assert list(masks.kept) == ["0", "2"], "one name is one layer"
 
 
 @pytest.mark.parametrize("ratio", [0.75, 0.5, 0.3, 0.1])

@@ -190,3 +190,27 @@ def test_with_momentum_it_keeps_up_with_kfac() -> None:
             optimizer.step()
         losses[name] = loss_of(model, images).item()
     assert losses["two_level_kfac"] < losses["kfac"] + 1.5
+
+
+def test_batches_of_other_shapes_are_not_joined() -> None:
+    """Sequences of another length."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 6)).double()
+    optimizer = make("two_level_kfac", model, refresh_every=1, curvature_batch=1.0)
+    for positions in (3, 3, 4):
+        inputs = torch.rand(8, positions, 6, dtype=torch.float64)
+        optimizer.zero_grad()
+        nn.functional.binary_cross_entropy_with_logits(model(inputs), inputs, reduction="sum").div(8).backward()
+        optimizer.step()
+        taken = optimizer._batch["0"]
+        assert taken.positions == positions
+    assert len(taken) == 8
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_a_state_without_the_last_batches_is_refused() -> None:
+    optimizer, _, _ = prepared()
+    state = optimizer.state_dict()
+    state["natural_gradient"]["coarse"]["batch"] = state["natural_gradient"]["coarse"].pop("window")
+    with pytest.raises(ValueError, match="of an earlier version"):
+        optimizer.load_state_dict(state)
