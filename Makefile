@@ -17,7 +17,7 @@ bench: environment
 
 test: environment check
 	@echo "== Testing"
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal --durations=60 -m "not serial"
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m "not serial"
 	$(VENV)/bin/python -m pytest -m serial
 
 check: environment

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Lanczos(SingularPairs):
     """The `rank` leading singular triples of Z(F) by block Golub–Kahan–Lanczos, fully re-orthogonalised.
 
-    In Gram form with up to 192 columns (samples, of one position) LAPACK decomposes the core sooner: the same triples.
+    In Gram form with up to 256 columns (samples, of one position) LAPACK decomposes the core sooner: the same triples.
     """
 
     name = "lanczos"

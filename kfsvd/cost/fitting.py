@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 FIRST_ITERATIONS, LATER_ITERATIONS = 12, 300
 """Steps to the leading triple, and to a later one matrix-free."""
-FEW = 0.3
+FEW = 0.5
 """The part of an eigendecomposition's time that its leading pairs take."""
 KRYLOV_STEPS = 12
 """Of the block bidiagonalisation in Gram form."""
