@@ -204,7 +204,7 @@ def main() -> None:
     """Run it, and write its result down."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--cells", type=int, default=200)
-    parser.add_argument("--iterations", type=int, default=500)
+    parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument("--seconds", type=float, default=2.0, help="mean time between kills")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=3600.0, help="seconds after which it is given up")
