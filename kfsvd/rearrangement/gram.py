@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import scipy.linalg
 import torch
 
+from kfsvd.finite import all_finite
 from kfsvd.rearrangement.base import Pair, Rearrangement
 from kfsvd.rearrangement.krylov import golub_kahan_lanczos, turn_towards
 from kfsvd.samples import moment
@@ -300,7 +301,7 @@ def _alike(values: Tensor) -> int:
 
 
 def _require_finite(matrix: Tensor) -> None:
-    if not bool(torch.isfinite(matrix).all()):
+    if not all_finite([matrix]):
         raise FloatingPointError("the samples are not finite: activations or gradients are NaN or out of range")
 
 

@@ -77,17 +77,16 @@ def golub_kahan_lanczos(operator: Operator, start: Tensor, rank: int, tolerance:
     width = max(rank, 2)
     size = max(_BASIS, 4 * width + 4)
     lefts, rights = start.new_zeros(size, left_dim), start.new_zeros(size, right_dim)
-    core, rounding = start.new_zeros(size, size), 8 * torch.finfo(start.dtype).eps
+    core, eps, rounding = start.new_zeros(size, size), 8 * torch.finfo(start.dtype).eps, 0.0
     new = torch.stack([start, *(operator.random_start(generator) for _ in range(width - 1))])
-    new, _ = _orthonormal(new / _length(new, 1).clamp(min=torch.finfo(start.dtype).tiny), rounding, right_dim)
+    new, _ = _orthonormal(new / _length(new, 1).clamp(min=torch.finfo(start.dtype).tiny), eps, right_dim)
     i = j = steps = 0  # vectors in U and V
     while True:
         steps += 1
         block = slice(j, j + new.shape[0])
         rights[block] = new
         images = operator.apply(new)
-        size_of_images = 8 * torch.finfo(start.dtype).eps * float(_length(images, 1).max())
-        rounding = size_of_images if steps == 1 else max(rounding, size_of_images)
+        rounding = max(rounding, eps * float(_length(images, 1).max()))
         remainder, core[:i, block] = _orthogonalise(images, lefts[:i])
         added, alpha = _orthonormal(remainder, rounding, left_dim - i)
         last, j = slice(i, i + added.shape[0]), block.stop
