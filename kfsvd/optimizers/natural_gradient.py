@@ -304,7 +304,7 @@ class NaturalGradient(LayerOptimizer):
         return {**super().state_dict(), "natural_gradient": own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a `state_dict`.
+        """Go on from a `state_dict`; one from another kind of device goes on with other sampled labels.
 
         Raises:
             ValueError: the state is of another kind of optimizer, or of other layers.
@@ -319,7 +319,11 @@ class NaturalGradient(LayerOptimizer):
         super().load_state_dict(deepcopy(torchs))  # torch keeps tensors of the dict, and would step on them
         self._iteration, self._inverse_damping = own["iteration"], own["inverse_damping"]
         self._cpu_generator.set_state(own["cpu_generator"].cpu())
-        self._device_generator.set_state(own["device_generator"].cpu())
+        drawn = own["device_generator"].cpu()
+        if drawn.shape == self._device_generator.get_state().shape:
+            self._device_generator.set_state(drawn)
+        else:  # a CPU's generator and a GPU's know nothing of each other's state
+            self._device_generator.manual_seed(self._device_generator.initial_seed() + self._iteration)
         for name, layer in self._layers.items():
             state = restored(own["layers"][name], layer.module.weight.device)
             layer.running.load(state["running"])

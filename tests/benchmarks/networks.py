@@ -39,11 +39,12 @@ METHODS: dict[str, tuple[str, dict[str, str]]] = {
 
 @dataclass(frozen=True)
 class Network:
-    """An autoencoder's widths, likelihood and batch, as in the paper."""
+    """An autoencoder's widths, likelihood and batch, as in the paper, and the device that it is on."""
 
     encoder: tuple[int, ...]
     likelihood: str
     batch: int
+    device: str = "cpu"
 
     def model(self) -> nn.Sequential:
         torch.manual_seed(0)
@@ -52,18 +53,18 @@ class Network:
         for layer in layers:
             nn.init.kaiming_normal_(layer.weight)  # so that gradients of deep layers depend on the example
         modules = [module for layer in layers for module in (layer, nn.ReLU())]
-        return nn.Sequential(*modules[:-1])
+        return nn.Sequential(*modules[:-1]).to(self.device)
 
     def data(self) -> Tensor:
         """Images of 20 random features, in [0, 1]."""
         generator = torch.Generator().manual_seed(1)
         features = torch.randn(20, self.encoder[0], generator=generator)
-        return torch.sigmoid(torch.randn(self.batch, 20, generator=generator) @ features)
+        return torch.sigmoid(torch.randn(self.batch, 20, generator=generator) @ features).to(self.device)
 
     def capture(self, model: nn.Module, share: int = 4) -> dict[str, LayerSamples]:
         """Of a curvature batch: a quarter of the batch."""
         inputs = self.data()[: self.batch // share]
-        return capture(model, [inputs], self.likelihood, torch.Generator().manual_seed(2))
+        return capture(model, [inputs], self.likelihood, torch.Generator(self.device).manual_seed(2))
 
     def backward(self, model: nn.Module, data: Tensor) -> None:
         model.zero_grad(set_to_none=True)
@@ -89,11 +90,19 @@ def inverses(name: str, fitted: Mapping[str, Curvature]) -> dict[str, DampedInve
 
 
 def seconds(work: Callable[[], object], calls: int = 1) -> float:
-    """Of one call."""
+    """Of one call, with what it leaves a GPU to do."""
+    finish()
     start = time.perf_counter()
     for _ in range(calls):
         work()
+    finish()
     return (time.perf_counter() - start) / calls
+
+
+def finish() -> None:
+    """Wait for a GPU, where there is one."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
 
 
 def ratio(numerator: Callable[[], object], denominator: Callable[[], object], rounds: int, calls: int = 1) -> float:

@@ -69,7 +69,7 @@ def loop(network: Trainable, method: str, refreshes: int = REFRESHES, **options:
     model, data = network.model(), network.data()
     optimizer: torch.optim.Optimizer
     if method == "adam":
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, **options)
     elif method == "sgd":
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
     else:

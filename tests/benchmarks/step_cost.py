@@ -36,7 +36,7 @@ from kfsvd.low_rank import LowRankInverse
 from suite.environment import current_environment
 from suite.report.palette import colour
 from tests.benchmarks.networks import NETWORKS, seconds
-from tests.benchmarks.steady import loop, ratio, refresh_ratio, rounds, state_bytes
+from tests.benchmarks.steady import Loop, loop, ratio, refresh_ratio, rounds, state_bytes
 from tests.benchmarks.test_peers import PEERS, Ours
 from tests.kfsvd.conftest import make_samples
 
@@ -136,6 +136,29 @@ def networks(name: str) -> str:
     loops = {"adam": loop(net, "adam"), "sgd": loop(net, "sgd")}
     loops |= {method: loop(net, method, inverse="low_rank") for method in METHODS}
     loops |= {f"{method}, dense": loop(net, method) for method in ("kfac", "kpsvd", "deflation")}
+    rows, adam = costs(loops)
+    bars = (
+        ""
+        if name != "mnist"
+        else (
+            "\nBars: every 100 and every 10, KFAC and KPSVD 1.25 and 1.35, rank two 1.4 and 1.6; a refresh in KFAC's,"
+            "\nKPSVD 1.05, rank two 1.5; the state 6."
+        )
+    )
+    return f"""## {name.upper()}'s network, batch {net.batch}
+
+An iteration in Adam's ({1e3 * adam:.1f} ms), without a refresh and with one every 100 and every 10 iterations; a
+refresh in that of KFAC with low-rank inverses; the optimizer's state in bytes of the weights. Inverses are of low rank
+but where the row says dense.{bars}
+
+{rows}
+
+Directions kept, inputs / outputs of each layer: {kept(loops["kfac"].optimizer)} (KFAC);
+{kept(loops["deflation"].optimizer)} (Deflation)."""
+
+
+def costs(loops: Mapping[str, Loop]) -> tuple[str, float]:
+    """The table of what an iteration and a refresh cost in those of the loops "adam" and "kfac"; seconds of Adam's."""
     measured = rounds(loops, 11)
     parameters = sum(p.numel() * p.element_size() for p in loops["adam"].model.parameters())
     rows = []
@@ -152,25 +175,7 @@ def networks(name: str) -> str:
             ]
         )
     headings = ["", "no refresh", "every 100", "every 10", "refresh, ms", "÷ KFAC's", "state ÷ weights"]
-    adam = 1e3 * statistics.median(row["adam"].plain for row in measured)
-    bars = (
-        ""
-        if name != "mnist"
-        else (
-            "\nBars: every 100 and every 10, KFAC and KPSVD 1.25 and 1.35, rank two 1.4 and 1.6; a refresh in KFAC's,"
-            "\nKPSVD 1.05, rank two 1.5; the state 6."
-        )
-    )
-    return f"""## {name.upper()}'s network, batch {net.batch}
-
-An iteration in Adam's ({adam:.1f} ms), without a refresh and with one every 100 and every 10 iterations; a refresh in
-that of KFAC with low-rank inverses; the optimizer's state in bytes of the weights. Inverses are of low rank but where
-the row says dense.{bars}
-
-{table(headings, rows)}
-
-Directions kept, inputs / outputs of each layer: {kept(loops["kfac"].optimizer)} (KFAC);
-{kept(loops["deflation"].optimizer)} (Deflation)."""
+    return table(headings, rows), statistics.median(row["adam"].plain for row in measured)
 
 
 def kept(optimizer: torch.optim.Optimizer) -> str:

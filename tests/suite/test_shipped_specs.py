@@ -21,6 +21,7 @@ NAMES = [
     "ci",
     "autoencoders",
     "autoencoders-cpu",
+    "autoencoders-gpu",
     "autoencoders-as-published",
     "defaults",
     "family",
@@ -68,7 +69,8 @@ def test_the_quickstart_uses_the_winners_of_its_grid_on_seeds_of_its_own() -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "seeds"), [("autoencoders", 5), ("autoencoders-as-published", 1), ("autoencoders-cpu", 3)]
+    ("name", "seeds"),
+    [("autoencoders", 5), ("autoencoders-as-published", 1), ("autoencoders-cpu", 3), ("autoencoders-gpu", 3)],
 )
 def test_the_autoencoders_are_the_papers(name: str, seeds: int) -> None:
     spec = load_spec(FOLDER / f"{name}.yaml")
@@ -96,10 +98,11 @@ def test_the_main_job_is_the_papers_seven_methods_for_as_many_epochs() -> None:
     assert (spec.budget.epochs, spec.budgets) == (200, {})
 
 
-def test_the_full_autoencoders_are_tuned_alike() -> None:
-    spec = load_spec(FOLDER / "autoencoders-cpu.yaml")
+@pytest.mark.parametrize(("name", "trials"), [("autoencoders-cpu", 8), ("autoencoders-gpu", 6)])
+def test_the_full_autoencoders_are_tuned_alike(name: str, trials: int) -> None:
+    spec = load_spec(FOLDER / f"{name}.yaml")
     assert spec.tuning is not None
-    assert {spec.tuning.trials(optimizer) for optimizer in spec.optimizers} == {8}
+    assert {spec.tuning.trials(optimizer) for optimizer in spec.optimizers} == {trials}
     for optimizer in EVERY_METHOD_OF_THE_PAPER[2:]:
         assert spec.tuning.spaces[optimizer] == spec.tuning.spaces["kfac"]
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from kfsvd.optimizers import MATRIX_OPTIMIZERS, OPTIMIZERS
-from tests.kfsvd.optimizers.loops import AVERAGINGS, INPUTS, equal, make, network, train
+from tests.kfsvd.optimizers.loops import AVERAGINGS, INPUTS, equal, loss_of, make, network, train
 
 # Statistics and inverses are out of step, so that the inverse in use is of an older curvature than the present one.
 OUT_OF_STEP = {"statistics_every": 2, "inverse_every": 3, "curvature_batch": 0.5, "decay": 0.8}
@@ -62,6 +62,21 @@ def assert_same(left: Any, right: Any) -> None:
 def test_a_checkpoint_continues_bit_for_bit(name: str, averaging: str) -> None:
     options = {**OUT_OF_STEP, "averaging": averaging}
     assert_continues(name, **options)
+
+
+def test_a_checkpoint_of_another_kind_of_device_goes_on_with_labels_of_its_own() -> None:
+    model, restored = network(), network()
+    optimizer, fresh = make("kfac", model), make("kfac", restored)
+    train(model, optimizer, 3)
+    state = optimizer.state_dict()
+    state["natural_gradient"]["device_generator"] = torch.zeros(16, dtype=torch.uint8)  # a GPU's has as many bytes
+    before = fresh._device_generator.get_state()
+    fresh.load_state_dict(state)
+    restored.load_state_dict(model.state_dict())
+    assert not torch.equal(fresh._device_generator.get_state(), before), "the labels of its start are drawn again"
+    train(restored, fresh, 20, start=3)
+    assert fresh._iteration == 23
+    assert loss_of(restored, INPUTS) < loss_of(model, INPUTS)
 
 
 @pytest.mark.parametrize("coarse", ["nicolaides", "residual", "spectral", "krylov"])
