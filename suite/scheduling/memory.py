@@ -17,6 +17,7 @@ def reset_peak(device: torch.device) -> None:
     import torch
 
     if device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # before anything has used the device, its allocator knows no device
         torch.cuda.reset_peak_memory_stats(device)
     with contextlib.suppress(OSError):  # not Linux: the peak is then the process's own
         Path("/proc/self/clear_refs").write_text("5")

@@ -157,9 +157,9 @@ Directions kept, inputs / outputs of each layer: {kept(loops["kfac"].optimizer)}
 {kept(loops["deflation"].optimizer)} (Deflation)."""
 
 
-def costs(loops: Mapping[str, Loop]) -> tuple[str, float]:
+def costs(loops: Mapping[str, Loop], count: int = 11) -> tuple[str, float]:
     """The table of what an iteration and a refresh cost in those of the loops "adam" and "kfac"; seconds of Adam's."""
-    measured = rounds(loops, 11)
+    measured = rounds(loops, count)
     parameters = sum(p.numel() * p.element_size() for p in loops["adam"].model.parameters())
     rows = []
     for label, own in loops.items():
