@@ -16,6 +16,14 @@ def all_finite(tensors: Iterable[Tensor]) -> Tensor:
     """Whether all are finite: a boolean scalar on their device.
 
     One sum each: no infinity and no NaN leaves a sum finite, and it takes a tenth of the time of a look at each number.
+    On a GPU they are largest sizes, which one call gives for all tensors.
     """
-    sums = [tensor.sum().double() for tensor in tensors]
-    return torch.isfinite(torch.stack(sums)).all() if sums else torch.ones((), dtype=torch.bool)
+    given = list(tensors)
+    if not given:
+        return torch.ones((), dtype=torch.bool)
+    if given[0].device.type == "cpu":
+        wide = [torch.promote_types(tensor.dtype, torch.float32) for tensor in given]  # float16 ends at 65504
+        numbers = [t.sum(dtype=dtype).double() for t, dtype in zip(given, wide, strict=True)]
+    else:
+        numbers = list(torch._foreach_norm(given, float("inf")))
+    return torch.isfinite(torch.stack(numbers)).all()

@@ -177,7 +177,7 @@ class KroneckerSum(Curvature):
 def damped_inverses(
     curvatures: Sequence[Curvature], damping: float, *, rule: DampingRule, guard: Guard, pi: float = 1.0
 ) -> list[DampedInverse]:
-    """The damped inverse of each, as `Curvature.inverse` gives it; single products share calls and streams of a device.
+    """The damped inverse of each, as `Curvature.inverse` gives it; single products are inverted together.
 
     See `kfsvd.cholesky`.
 

@@ -44,7 +44,12 @@ DataFolder = Annotated[
     typer.Option("--data-dir", metavar="DIR", help="Folder with data sets, looked into first; also KFSVD_DATA."),
 ]
 Devices = Annotated[
-    str, typer.Option(metavar="DEVICES", help="auto, cpu:N (N slots), sim:N (N simulated devices) or cuda:0,cuda:1.")
+    str,
+    typer.Option(
+        "--devices",  # said, as typer 0.27 would take it from the metavar
+        metavar="DEVICES",
+        help="auto, cpu:N (N slots), sim:N (N simulated devices) or cuda:0,cuda:1.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 AnySources = Annotated[

@@ -1,19 +1,14 @@
-"""Inverses of many matrices at once, on a CPU and on a simulated GPU's streams."""
+"""Inverses of many matrices at once."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
 
-import kfsvd.cholesky
 from kfsvd import IndefiniteError
-from kfsvd.cholesky import NARROW, STREAMS, damped_cholesky_inverses
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from kfsvd.cholesky import NARROW, damped_cholesky_inverses
 
 SIZES = (3, 8, 3, NARROW, NARROW + 6, NARROW, NARROW + 6, 1, 3)
 
@@ -73,39 +68,3 @@ def test_calls_are_shared_by_matrices_of_a_size(monkeypatch: pytest.MonkeyPatch)
     inverses([definite(size, seed) for seed, size in enumerate(SIZES)])
     wide = NARROW + 6
     assert shapes == [(3, 3, 3), (1, 8, 8), (2, NARROW, NARROW), (1, wide, wide), (1, wide, wide), (1, 1, 1)]
-
-
-def test_on_a_gpu_groups_take_turns_on_streams_that_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With made-up streams that keep a diary: CUDA's own order follows from who waits for whom."""
-    diary: list[str] = []
-
-    class Stream:
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        def wait_stream(self, other: Stream) -> None:
-            diary.append(f"{self.name} waits for {other.name}")
-
-    @contextmanager
-    def on(stream: Stream) -> Iterator[None]:
-        diary.append(f"{stream.name} works")
-        yield
-
-    class Made:
-        def record_stream(self, stream: Stream) -> None:
-            diary.append(f"{stream.name} goes on with it")
-
-    made = (Stream(f"side {number}") for number in range(STREAMS))
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Stream("main"))
-    monkeypatch.setattr(torch.cuda, "Stream", lambda _: next(made))
-    monkeypatch.setattr(torch.cuda, "stream", on)
-    kfsvd.cholesky._side_streams.cache_clear()
-    streams = kfsvd.cholesky._Streams(torch.device("cuda", 0))
-    for _ in range(STREAMS + 1):
-        with streams.next():
-            pass
-    streams.join([Made()])  # type: ignore[list-item]
-    kfsvd.cholesky._side_streams.cache_clear()
-    started = [line for k in [*range(STREAMS), 0] for line in (f"side {k} waits for main", f"side {k} works")]
-    waited = [f"main waits for side {k}" for k in range(STREAMS)]
-    assert diary == [*started, *waited, "main goes on with it"]

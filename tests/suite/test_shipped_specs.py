@@ -85,11 +85,12 @@ def test_the_autoencoders_are_the_papers(name: str, seeds: int) -> None:
         )
         for problem in spec.datasets.values()
     }
-    assert problems == {
+    papers = {
         "curves": ((400, 200, 100, 50, 25, 6), "bernoulli", 256, 16_000),
         "mnist": ((1000, 500, 250, 30), "bernoulli", 512, 50_000),
         "faces": ((2000, 1000, 500, 30), "gaussian", 1024, 82_800),
     }
+    assert problems == {data: paper for data, paper in papers.items() if name != "autoencoders-gpu" or data != "curves"}
 
 
 def test_the_main_job_is_the_papers_seven_methods_for_as_many_epochs() -> None:

@@ -1,0 +1,24 @@
+"""One number that is not finite is seen, and large ones that are raise no alarm."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kfsvd.finite import all_finite
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_one_number_that_is_not_finite_is_seen(dtype: torch.dtype, wrong: float) -> None:
+    tensors = [torch.ones(700, 300, dtype=dtype), torch.ones(5)]
+    assert all_finite(tensors), "their sum is beyond float16"
+    for place in (0, 12_345, 209_999):
+        tensors[0].view(-1)[place] = wrong
+        assert not all_finite(tensors)
+        assert not all_finite(tensors[::-1])
+        tensors[0].view(-1)[place] = 1
+
+
+def test_nothing_is_finite() -> None:
+    assert all_finite([])
