@@ -37,7 +37,10 @@ def main(device: str = "cuda") -> None:
     """Measure the page on that device."""
     one_thread()
     PAGE.write_text(introduction(device) + "\n")
-    for part in [partial(inversions, device), *(partial(network, name, device) for name in ("mnist", "faces", "curves"))]:
+    for part in [
+        partial(inversions, device),
+        *(partial(network, name, device) for name in ("mnist", "faces", "curves")),
+    ]:
         with PAGE.open("a") as page:
             page.write(f"\n{part().strip()}\n")
 
