@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,15 @@ def test_the_numbers_are_those_of_the_code() -> None:
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", PAGE):
         assert (ROOT / "docs" / target).exists(), target
+
+
+def test_the_gates_that_were_tried_are_counted_as_they_went() -> None:
+    lines = (ROOT / "reports" / "gate" / "trials.jsonl").read_text().splitlines()
+    tried = [json.loads(line) for line in lines]
+    counts = Counter(each["name"] for each in tried)
+    alarms = sum(any(each["worse"].values()) for each in tried if each["name"] == "same sources")
+    assert all(each["right"] for each in tried)
+    assert alarms == 0
+    said = f"[{len(tried)} such\ngates](../reports/gate.md) all did: {counts.pop('same sources')} of the same sources"
+    assert said in PAGE
+    assert set(counts.values()) == {20}
