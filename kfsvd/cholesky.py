@@ -2,7 +2,7 @@
 
 On a CPU narrow matrices of one size share a call: 0.69 of the time at a width of 64, but 1.09 at 1000. On a GPU each
 has a call of its own, as several take longer together, and the host waits once, for the verdicts on all of them
-(reports/step-cost-gpu.md).
+(reports/gpu.md).
 """
 
 from __future__ import annotations

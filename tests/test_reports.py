@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -189,3 +190,27 @@ def test_the_differences_of_compression_quoted_are_those_of_the_report() -> None
     missed = {"KFAC": sum(low > 0 for low, _ in ends), "KPSVD": sum(high < 0 for _, high in ends)}
     assert (len(ends), missed) == (36, {"KFAC": 2, "KPSVD": 1})
     assert "Of these 36 intervals 33 hold 0; two of the others are for KFAC, one for\n  KPSVD." in page
+
+
+def test_the_trials_on_a_gpu_are_those_of_the_log() -> None:
+    page, log = (REPORTS / "gpu.md").read_text(), (REPORTS / "gpu" / "log.txt").read_text()
+    alone = log.index("--- then, one cell at a time ---")
+    trial = r"^(done|diverged) +\S+  (\w+)\[[^]]*\] × (\w+) × seed 100  \d+ iterations, loss (\S+), (\S+) s"
+    found: dict[tuple[str, str], list[tuple[float, float | None]]] = {}
+    for line in re.finditer(trial, log, re.MULTILINE):
+        status, name, dataset, loss, seconds = line.groups()
+        took = float(seconds) if line.start() > alone else None
+        found.setdefault((name, dataset), []).append((float(loss) if status == "done" else math.inf, took))
+    for name in {name for name, _ in found}:
+        cells = [f"`{name}`"]
+        for dataset in ("mnist", "faces"):
+            own = found[name, dataset]
+            took = sorted({seconds for _, seconds in own if seconds is not None})
+            span = f"{took[0]:.1f}–{took[-1]:.1f}" if len(took) > 1 else "".join(f"{each:.1f}" for each in took)
+            cells += [str(len(own)), f"{min(loss for loss, _ in own):g}", span]
+        assert f"| {' | '.join(cells)} |".replace("|  |", "| |") in page
+    for name, dataset, steps, loss in re.findall(
+        r"^done +\S+  (\w+) × (\w+) × seed 0  (\d+) .*? loss (\S+),", log, re.M
+    ):
+        assert dataset == "mnist"
+        assert f"{name.upper() if name != 'adam' else 'Adam'} {loss} after {int(steps):,}" in page

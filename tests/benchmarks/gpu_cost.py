@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kfsvd.cholesky import add_diagonal, damped_cholesky_inverses
+from kfsvd.inverse import HOST, JACOBI
 from suite.environment import current_environment
 from tests.benchmarks.networks import NETWORKS, fits, seconds
 from tests.benchmarks.steady import loop
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PAGE = Path("reports/step-cost-gpu.md")
+SIZES = (31, 64, 128, 256, 501, 1001, 2001)
 REFRESHES = 6
 ROUNDS = 7
 
@@ -39,6 +41,7 @@ def main(device: str = "cuda") -> None:
     PAGE.write_text(introduction(device) + "\n")
     for part in [
         partial(inversions, device),
+        partial(eigenpairs, device),
         *(partial(network, name, device) for name in ("mnist", "faces", "curves")),
     ]:
         with PAGE.open("a") as page:
@@ -105,6 +108,32 @@ wait for all, which is what `kfsvd/cholesky.py` does; the same on four streams i
 call.
 
 {table(headings, rows)}"""
+
+
+def eigenpairs(device: str) -> str:
+    """Full decompositions of one matrix in three ways."""
+    rows = []
+    for size in SIZES:
+        factor = torch.randn(size, 128, device=device)
+        matrix = factor @ factor.mT / 128
+        wide = matrix.double()
+        ways: list[Callable[[], object]] = [
+            partial(torch.linalg.eigh, matrix),
+            partial(torch.linalg.eigh, wide),
+            partial(on_the_host, matrix),
+        ]
+        taken = [statistics.median(sorted(seconds(way) for _ in range(4))[:3]) for way in ways]
+        rows.append([str(size), *(f"{1e3 * each:.2f}" for each in taken)])
+    return f"""## Eigenpairs of one matrix
+
+Milliseconds by the width; on the host with one core, copies counted. `kfsvd.inverse.symmetric_eigh` takes the host up
+to {HOST} and float64 up to {JACOBI}.
+
+{table(["width", "float32", "float64", "float32 on the host"], rows)}"""
+
+
+def on_the_host(matrix: Tensor) -> list[Tensor]:
+    return [part.to(matrix.device) for part in torch.linalg.eigh(matrix.cpu())]
 
 
 def inverted(damped: Tensor) -> tuple[Tensor, Tensor]:
