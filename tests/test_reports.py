@@ -214,3 +214,21 @@ def test_the_trials_on_a_gpu_are_those_of_the_log() -> None:
     ):
         assert dataset == "mnist"
         assert f"{name.upper() if name != 'adam' else 'Adam'} {loss} after {int(steps):,}" in page
+
+
+def test_the_ablations_quoted_are_those_of_the_report() -> None:
+    page, report = (REPORTS / "README.md").read_text(), (REPORTS / "ablations" / "README.md").read_text()
+    section = page.partition("## What each choice does")[2].partition("\n## ")[0]
+    found: dict[tuple[str, str], list[str]] = {}
+    for part in report.partition("\n## Ablations")[2].partition("\n## Failures")[0].split("\n### ")[1:]:
+        rows = re.findall(r"^\| (curves|mnist) +\| (\S+) +\| +(?:.+?) \| +(.+?) \|", part, re.MULTILINE)
+        baseline = rows[0][1]
+        for dataset, name, difference in rows:
+            if name != baseline:
+                cells = found.setdefault((name, baseline), ["not run", "not run"])
+                cells[dataset == "mnist"] = difference.replace("\\", "").replace("—", "all diverged")
+    quoted = re.findall(r"^\| `(\S+?)`.*? \| `(\S+)` \| (.+?) \| (.+?) \|$", section, re.MULTILINE)
+    assert {(name, against): [curves, mnist] for name, against, curves, mnist in quoted} == found
+    starts = boards_of("initialisation")
+    for name in ("adam", "kpsvd", "deflation"):
+        assert all(standings(board)[name][1] in section for board in starts)
