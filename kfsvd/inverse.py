@@ -41,11 +41,11 @@ Guard = Literal["floor", "absolute", "raise"]
 FLOOR = 0.1
 """The least denominator 1 + t_i s_j under the guard `floor`, relative to the damped first term."""
 
-HOST, JACOBI = 128, 512
+ON_HOST, IN_FLOAT64 = 128, 512
 """Widths up to which a GPU's matrix is decomposed on the host, and else in float64.
 
-cuSOLVER takes Jacobi's method for float32 up to 512 and divide and conquer for float64: 2.3 and 1.7 ms at 128 (one core
-of the host 0.9), 6.4 and 2.4 at 256, 17.5 and 4.9 at 501, 10.2 and 11.2 at 1001 (H200, torch 2.11, CUDA 13.0).
+There, float32 takes another method up to 512 than float64, and than itself beyond: 2.3 and 1.7 ms at 128 (one core of
+the host 0.9), 6.4 and 2.4 at 256, 17.5 and 4.9 at 501, 10.2 and 11.2 at 1001 (H200, torch 2.11, CUDA 13.0).
 """
 DENSE_LIMIT = 2048  # d_in·d_out up to which an exact solve of rank ≥ 2 is dense
 _TOLERANCE = 1e-12  # relative residual of conjugate gradients in float64 (1e-6 in float32)
@@ -210,7 +210,7 @@ def damped_inverse(
 def factored_inverses(
     products: Sequence[tuple[Tensor, Tensor]], damping: float, pi: float | None
 ) -> list[FactoredInverse]:
-    """The damped inverses of many single products A⊗B by a factored rule, those of equal sizes together.
+    """The damped inverses of many single products A⊗B by a factored rule, by one call of `kfsvd.cholesky`.
 
     Args:
         products: (A, B) of each.
@@ -315,17 +315,17 @@ def symmetric_eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
     A rank-deficient factor leaves entries of 1e-40 in float32, which make products several times slower and LAPACK's
     divide and conquer return NaN without an error; so they are set to zero first. Where the decomposition fails all
-    the same, it is done again in float64. Of a matrix on a GPU it is made where it takes the least time, waiting and
-    copies counted: see `HOST` and `JACOBI`.
+    the same, it is done again in float64, of a GPU's matrix on the host. Of such a matrix it is made where float32 took
+    the least time on one machine, waiting and copies counted: see `ON_HOST` and `IN_FLOAT64`.
     """
     if not matrix.numel():
         return matrix.diagonal(), matrix
     device, dtype = matrix.device, matrix.dtype
-    if device.type == "cuda" and len(matrix) <= HOST:
+    if device.type == "cuda" and len(matrix) <= ON_HOST:
         values, vectors = symmetric_eigh(matrix.cpu())
         return values.to(device), vectors.to(device)
     matrix = _without_subnormals((matrix + matrix.mT) / 2)
-    if device.type == "cuda" and len(matrix) <= JACOBI:
+    if device.type == "cuda" and len(matrix) <= IN_FLOAT64:
         matrix = matrix.double()
     try:
         values, vectors = torch.linalg.eigh(matrix)
@@ -336,7 +336,7 @@ def symmetric_eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
     if failed:
         if not torch.isfinite(matrix).all():
             raise FloatingPointError("a curvature factor is not finite: activations or gradients are out of range")
-        values, vectors = torch.linalg.eigh(matrix.double())
+        values, vectors = (part.to(device) for part in torch.linalg.eigh(matrix.cpu().double()))
     return values.to(dtype), _without_subnormals(vectors.to(dtype))
 
 

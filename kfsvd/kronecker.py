@@ -177,7 +177,7 @@ class KroneckerSum(Curvature):
 def damped_inverses(
     curvatures: Sequence[Curvature], damping: float, *, rule: DampingRule, guard: Guard, pi: float = 1.0
 ) -> list[DampedInverse]:
-    """The damped inverse of each, as `Curvature.inverse` gives it; single products are inverted together.
+    """The damped inverse of each, as `Curvature.inverse` gives it; single products by one call of `kfsvd.cholesky`.
 
     See `kfsvd.cholesky`.
 

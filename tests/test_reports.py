@@ -201,6 +201,7 @@ def test_the_trials_on_a_gpu_are_those_of_the_log() -> None:
         status, name, dataset, loss, seconds = line.groups()
         took = float(seconds) if line.start() > alone else None
         found.setdefault((name, dataset), []).append((float(loss) if status == "done" else math.inf, took))
+    assert len(found) == 18
     for name in {name for name, _ in found}:
         cells = [f"`{name}`"]
         for dataset in ("mnist", "faces"):

@@ -57,6 +57,9 @@ if TYPE_CHECKING:
     from kfsvd.optimizers.options import Inverse, StepRule
     from kfsvd.samples import LayerSamples
 
+_APART = 1_000_003
+"""Between the seeds of labels of one iteration and the next, where a checkpoint comes from another kind of device."""
+
 
 class NaturalGradient(LayerOptimizer):
     """Natural gradient with an approximation of the Fisher matrix; drop-in for a torch training loop.
@@ -181,6 +184,7 @@ class NaturalGradient(LayerOptimizer):
         self.curvature_batch, self.fisher, self.fisher_samples = curvature_batch, fisher, fisher_samples
         self._samples: Mapping[str, LayerSamples] = {}
         self._inverse_damping = damping  # λ that the inverses were last prepared with
+        self._seed = seed
         self._cpu_generator = torch.Generator().manual_seed(seed)
         self._device_generator = torch.Generator(next(model.parameters()).device).manual_seed(seed + 1)
         if lr is None:
@@ -323,7 +327,7 @@ class NaturalGradient(LayerOptimizer):
         if drawn.shape == self._device_generator.get_state().shape:
             self._device_generator.set_state(drawn)
         else:  # a CPU's generator and a GPU's know nothing of each other's state
-            self._device_generator.manual_seed(self._device_generator.initial_seed() + self._iteration)
+            self._device_generator.manual_seed((self._seed + 1 + _APART * (self._iteration + 1)) % 2**63)
         for name, layer in self._layers.items():
             state = restored(own["layers"][name], layer.module.weight.device)
             layer.running.load(state["running"])

@@ -17,7 +17,7 @@ import kfsvd.low_rank
 from kfsvd import capture, fit, natural_gradient, negative_log_likelihood, relative_error
 from kfsvd.cholesky import damped_cholesky_inverses
 from kfsvd.finite import all_finite
-from kfsvd.inverse import HOST, JACOBI, symmetric_eigh
+from kfsvd.inverse import IN_FLOAT64, ON_HOST, symmetric_eigh
 from kfsvd.low_rank import LowRankInverse
 from tests.kfsvd.optimizers.loops import EVERY, INPUTS, equal, make, network, train
 
@@ -181,7 +181,7 @@ def test_inverses_of_many_matrices_are_those_of_each_alone() -> None:
         assert torch.equal(inverse, damped_cholesky_inverses([matrix], [shift])[0])
 
 
-@pytest.mark.parametrize("size", [5, HOST, HOST + 1, JACOBI, JACOBI + 1])
+@pytest.mark.parametrize("size", [5, ON_HOST, ON_HOST + 1, IN_FLOAT64, IN_FLOAT64 + 1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_eigenpairs_are_right_wherever_they_are_computed(size: int, dtype: torch.dtype) -> None:
     matrix = definite(size, 1).to(dtype)
@@ -196,8 +196,8 @@ def test_eigenpairs_are_right_wherever_they_are_computed(size: int, dtype: torch
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
 def test_one_number_that_is_not_finite_is_seen(dtype: torch.dtype, wrong: float) -> None:
-    tensors = [torch.ones(700, 300, dtype=dtype, device=GPU), torch.ones(5, device=GPU)]
-    assert all_finite(tensors)
+    tensors = [torch.ones(700, 300, dtype=dtype, device=GPU), torch.ones(5, dtype=dtype, device=GPU)]
+    assert all_finite([*tensors, torch.ones(2, device=GPU), torch.empty(0, device=GPU)])
     for place in (0, 12_345, 209_999):
         tensors[0].view(-1)[place] = wrong
         assert not all_finite(tensors)

@@ -73,7 +73,10 @@ def test_a_checkpoint_of_another_kind_of_device_goes_on_with_labels_of_its_own()
     before = fresh._device_generator.get_state()
     fresh.load_state_dict(state)
     restored.load_state_dict(model.state_dict())
-    assert not torch.equal(fresh._device_generator.get_state(), before), "the labels of its start are drawn again"
+    drawn = fresh._device_generator.get_state()
+    assert not torch.equal(drawn, before), "the labels of its start are drawn again"
+    fresh.load_state_dict(state)
+    assert torch.equal(fresh._device_generator.get_state(), drawn), "they depend on what was loaded before"
     train(restored, fresh, 20, start=3)
     assert fresh._iteration == 23
     assert loss_of(restored, INPUTS) < loss_of(model, INPUTS)
