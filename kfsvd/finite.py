@@ -24,7 +24,7 @@ def all_finite(tensors: Iterable[Tensor]) -> Tensor:
         return torch.ones((), dtype=torch.bool)
     if given[0].device.type == "cpu":
         wide = [torch.promote_types(tensor.dtype, torch.float32) for tensor in given]  # float16 ends at 65504
-        numbers = [t.sum(dtype=dtype).double() for t, dtype in zip(given, wide, strict=True)]
+        numbers = [tensor.sum(dtype=dtype) for tensor, dtype in zip(given, wide, strict=True)]
     else:
         numbers = list(torch._foreach_norm(given, float("inf")))
     return torch.isfinite(torch.stack(numbers)).all()

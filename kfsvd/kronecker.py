@@ -179,8 +179,6 @@ def damped_inverses(
 ) -> list[DampedInverse]:
     """The damped inverse of each, as `Curvature.inverse` gives it; single products by one call of `kfsvd.cholesky`.
 
-    See `kfsvd.cholesky`.
-
     Raises:
         ValueError: as `KroneckerSum.inverse`.
         IndefiniteError: likewise.
