@@ -47,12 +47,19 @@ class Compressor(Model):
 class _Pruning(Compressor):
     structure: Structure = Field(default="element", description="what goes as one")
     shots: int = Field(default=1, ge=1, description="in how many steps, each with costs worked out anew")
+    exclude: list[Literal["first", "last"]] = Field(
+        default_factory=list, description="layers that stay whole; ratios are of the others' weights"
+    )
 
     def compress(self, network: nn.Module, sample: Sampler, ratio: float) -> Masks | None:
         """`kfsvd.compression.prune`."""
         from kfsvd.compression import prune
+        from kfsvd.layers import supported_layers
 
-        return prune(network, sample, ratio=ratio, **self.options())
+        names = list(supported_layers(network))
+        whole = {"first": names[0], "last": names[-1]}
+        options = {**self.options(), "exclude": {whole[which] for which in self.exclude}}
+        return prune(network, sample, ratio=ratio, **options)
 
 
 class Magnitude(_Pruning):

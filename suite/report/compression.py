@@ -38,7 +38,7 @@ class Kind:
     """The methods of one kind on the networks of one data set."""
 
     dataset: str
-    name: str  # "elements", "rows", "columns" or "low rank"
+    name: str  # "elements", "rows", "columns" or "low rank", and of which layers where not of all
     trained_by: str
     floor: float | None
     results: list[Smaller]
@@ -96,7 +96,10 @@ def kinds(store: Store, cells: Iterable[Cell], measured: Mapping[str, RunRow]) -
 
 def _kind(method: Compressor) -> str:
     structure = getattr(method, "structure", None)
-    return "low rank" if structure is None else f"{structure}s"
+    if structure is None:
+        return "low rank"
+    whole = sorted(set(getattr(method, "exclude", [])))
+    return f"{structure}s of all but the {' and '.join(whole)} layer" if whole else f"{structure}s"
 
 
 def partners(kind: Kind) -> list[tuple[str, str]]:

@@ -65,10 +65,11 @@ def blocks(found: Sequence[Kind]) -> list[Block]:
         Heading("Compression"),
         Paragraph(
             "Every method compresses the same trained networks. Columns are the shares of the weights that are left, "
-            "biases apart; losses are mean ± standard deviation over seeds, of the evaluation examples in nats per "
-            "example. At 100 % nothing is compressed: before fine-tuning that is the trained network, and after it "
-            "what training on does by itself. Fine-tuning is by the optimizer that trained the network, what was taken "
-            "out stays out. Differences are at equal seeds, with the paired t interval of 95 %, each by itself."
+            "biases apart, and layers that the method leaves whole; losses are mean ± standard deviation over seeds, "
+            "of the evaluation examples in nats per example. At 100 % nothing is compressed: before fine-tuning that "
+            "is the trained network, and after it what training on does by itself. Fine-tuning is by the optimizer "
+            "that trained the network, what was taken out stays out. Differences are at equal seeds, with the paired t "
+            "interval of 95 %, each by itself."
         ),
     ]
     for kind in found:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from suite.compression.measuring import compressed
+from suite.compression.methods import Magnitude
 from suite.matrix import cells, compressions
 from suite.measuring import mean_loss
 from suite.problems import Folders
@@ -93,6 +94,22 @@ def test_what_is_gone_stays_gone(trained: tuple[Problem, nn.Module], monkeypatch
     found = rows(cell_of("surgeon-kpsvd"), problem, network)
     zeros = sum(int((m.weight == 0).sum()) for m in seen[-1].modules() if isinstance(m, nn.Linear))
     assert sum(p.numel() for p in network.parameters()) - zeros == found[-1].parameters
+
+
+@pytest.mark.parametrize(("exclude", "whole"), [(["last"], [-1]), (["first"], [0]), (["first", "last"], [0, -1])])
+def test_layers_stay_whole_by_their_place(
+    exclude: list[str], whole: list[int], trained: tuple[Problem, nn.Module]
+) -> None:
+    _, network = trained
+    before = [m.weight.clone() for m in network.modules() if isinstance(m, nn.Linear)]
+    method = Magnitude.model_validate({"method": "magnitude", "structure": "row", "exclude": exclude})
+    masks = method.compress(network, lambda _: {}, 0.4)
+    after = [m.weight for m in network.modules() if isinstance(m, nn.Linear)]
+    alike = [torch.equal(a, b) for a, b in zip(before, after, strict=True)]
+    assert masks is not None
+    assert len(masks.kept) == len(before) - len(whole)
+    assert all(alike[place] for place in whole)
+    assert not all(alike)
 
 
 def test_without_fine_tuning_there_is_one_row_a_ratio(trained: tuple[Problem, nn.Module]) -> None:

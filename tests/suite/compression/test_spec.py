@@ -112,6 +112,7 @@ def test_a_tuned_optimizers_networks_are_compressed_at_its_best_setting() -> Non
         ("{method: svd}", "{method: svd, shots: 2}", "methods.svd.shots: unknown key"),
         ("structure: row", "structure: rows", "methods.rows.structure: unknown value 'rows'; did you mean 'row'?"),
         ("structure: row", "approximation: ekfac", "rows.approximation: unknown value 'ekfac'; did you mean 'kfac'?"),
+        ("structure: row", "exclude: [lst]", "methods.rows.exclude[0]: unknown value 'lst'; did you mean 'last'?"),
         ("structure: row", "damping: 0", "methods.rows.damping: must be greater than 0, not 0"),
         (
             "{method: gfwsvd}",
@@ -152,7 +153,8 @@ def test_the_methods_are_those_of_the_library() -> None:
         del ours["method"]
         theirs = {**PRUNINGS, **LOW_RANKS}[name]()
         common = {option: getattr(theirs, option) for option in ours if hasattr(theirs, option)}
-        assert common == {option: value for option, value in ours.items() if option not in ("structure", "shots")}
+        of_prune = ("structure", "shots", "exclude")
+        assert common == {option: value for option, value in ours.items() if option not in of_prune}
 
 
 def test_the_approximations_are_those_that_the_library_takes() -> None:

@@ -15,6 +15,7 @@ from suite.report.document import Folded, Table
 from suite.report.leaderboard import findings
 from suite.store import open_store
 from tests.suite.compression.specs import COMPRESSING
+from tests.suite.specs import changed
 from tests.suite.stores import evaluations, finished, iterations, matrix_of
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ THREE = COMPRESSING.replace("seeds: [0, 1]", "seeds: [0, 1, 2]")
 LOSSES = {"magnitude": [30.0, 31.0, 32.0], "surgeon-kfac": [21.0, 22.0, 23.0], "surgeon-kpsvd": [20.9, 21.8, 22.7]}
 
 
-def kinds_of(folder: Path, by_method: Mapping[str, Sequence[float]]) -> list[Kind]:
+def kinds_of(folder: Path, by_method: Mapping[str, Sequence[float]], text: str = THREE) -> list[Kind]:
     """Losses at ratio .4 by method and seed; at 1 all are 20; fine-tuning takes a nat off, test losses are 1 above."""
-    matrix = matrix_of(folder, THREE)
+    matrix = matrix_of(folder, text)
     with open_store(f"sqlite:///{folder}/made-up.sqlite") as store:
         for cell in matrix.stage(None).compressions:
             assert cell.compression is not None
@@ -71,6 +72,12 @@ def test_kinds_of_methods_stand_apart(tmp_path: Path) -> None:
         ("low rank", ["svd", "gfwsvd"]),
     ]
     assert [baselines(kind) for kind in found] == [[], [], [("gfwsvd", "svd")]]
+
+
+def test_a_kind_of_some_layers_says_so(tmp_path: Path) -> None:
+    text = changed("structure: row", "structure: row, exclude: [last]", COMPRESSING)
+    found = kinds_of(tmp_path, {"magnitude": [30.0], "rows": [30.0]}, text)
+    assert [kind.name for kind in found] == ["elements", "rows of all but the last layer"]
 
 
 def test_what_is_no_number_is_counted_not_averaged(tmp_path: Path) -> None:
