@@ -178,7 +178,7 @@ def test_the_differences_of_compression_quoted_are_those_of_the_report() -> None
     page, report = ((REPORTS / name).read_text() for name in ("README.md", "compression/README.md"))
     parts = re.split(r"^### ([\w-]+: [\w ]+)$", report.split("\n## Compression\n")[1], flags=re.MULTILINE)
     sections = dict(zip(parts[1::2], parts[2::2], strict=True))
-    assert len(sections) == 9
+    assert len(sections) == 12
     quoted = re.findall(r"^\| ([\w-]+: [\w ]+) \| ([\w-]+) \| (.*) \|$", page, re.MULTILINE)
     assert [section for section, *_ in quoted] == list(sections)
     for section, method, values in quoted:
@@ -188,8 +188,8 @@ def test_the_differences_of_compression_quoted_are_those_of_the_report() -> None
         assert values.split(" | ") == found
     ends = [tuple(map(float, pair)) for row in quoted for pair in re.findall(r"\[(\S+), (\S+)\]", row[2])]
     missed = {"KFAC": sum(low > 0 for low, _ in ends), "KPSVD": sum(high < 0 for _, high in ends)}
-    assert (len(ends), missed) == (36, {"KFAC": 2, "KPSVD": 1})
-    assert "Of these 36 intervals 33 hold 0; two of the others are for KFAC, one for\n  KPSVD." in page
+    assert (len(ends), missed) == (48, {"KFAC": 1, "KPSVD": 1})
+    assert "Of these 48 intervals 46 hold 0; one of the others is for KFAC, one for\n  KPSVD." in page
 
 
 def test_the_trials_on_a_gpu_are_those_of_the_log() -> None:
