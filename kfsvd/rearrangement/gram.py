@@ -19,12 +19,12 @@ import copy
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import scipy.linalg
 import torch
 
 from kfsvd.finite import all_finite
 from kfsvd.rearrangement.base import Pair, Rearrangement
 from kfsvd.rearrangement.krylov import golub_kahan_lanczos, turn_towards
+from kfsvd.rearrangement.lapack import largest_eigenpairs
 from kfsvd.samples import moment
 
 if TYPE_CHECKING:
@@ -284,14 +284,8 @@ def _leading_eigenpairs(matrix: Tensor, count: int, start: Tensor) -> tuple[Tens
 
 
 def _largest(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    size = len(matrix)
-    if count == size:
-        values, vectors = torch.linalg.eigh(matrix)
-    else:
-        found = scipy.linalg.eigh(
-            matrix.cpu().numpy(), subset_by_index=(size - count, size - 1), driver="evr", check_finite=False
-        )
-        values, vectors = (torch.from_numpy(part).to(matrix.device) for part in found)
+    few = count < len(matrix)
+    values, vectors = largest_eigenpairs(matrix, count) if few else torch.linalg.eigh(matrix)
     return values.flip(0), vectors.flip(1)
 
 
