@@ -22,6 +22,7 @@ refuses.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
@@ -332,7 +333,7 @@ def symmetric_eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
     except RuntimeError:  # torch.linalg.LinAlgError
         failed = True
     else:
-        failed = not torch.isfinite(vectors).all()
+        failed = not math.isfinite(_largest_size(vectors))
     if failed:
         if not torch.isfinite(matrix).all():
             raise FloatingPointError("a curvature factor is not finite: activations or gradients are out of range")
@@ -342,5 +343,11 @@ def symmetric_eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 def _without_subnormals(matrix: Tensor) -> Tensor:
     """Zero the entries below 1e-18 of the largest: far below rounding, and their products stay normal numbers."""
-    size = matrix.abs()
-    return matrix.masked_fill(size < 1e-18 * size.max(), 0)
+    size = _largest_size(matrix)
+    return torch.nn.functional.hardshrink(matrix, 1e-18 * size) if math.isfinite(size) else matrix
+
+
+def _largest_size(matrix: Tensor) -> float:
+    """max |M_ij|; NaN where one is."""
+    least, largest = torch.aminmax(matrix)
+    return max(-float(least), float(largest))

@@ -164,7 +164,7 @@ def _ekfac(layer: LayerShape, approximation: Approximation, samples: int) -> lis
 
 def eigenpairs(n: int) -> list[Operation]:
     """`symmetric_eigh`: made symmetric, decomposed, and freed of subnormal numbers on either side."""
-    cleared = [elementwise(12 * n**2, 6)] * 2
+    cleared = [elementwise(3 * n**2, 2)] * 2
     return [symmetrised(n), elementwise(3 * n**2), eigh(n), *cleared, elementwise(n**2), calls(5)]
 
 
