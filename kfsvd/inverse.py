@@ -348,6 +348,6 @@ def _without_subnormals(matrix: Tensor) -> Tensor:
 
 
 def _largest_size(matrix: Tensor) -> float:
-    """max |M_ij|; NaN where one is."""
+    """The largest |M_ij|; NaN where an entry is."""
     least, largest = torch.aminmax(matrix)
     return max(-float(least), float(largest))
