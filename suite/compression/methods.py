@@ -57,9 +57,9 @@ class _Pruning(Compressor):
         from kfsvd.layers import supported_layers
 
         names = list(supported_layers(network))
-        whole = {"first": names[0], "last": names[-1]}
-        options = {**self.options(), "exclude": {whole[which] for which in self.exclude}}
-        return prune(network, sample, ratio=ratio, **options)
+        places = {"first": names[:1], "last": names[-1:]}  # of a network without layers, none: `prune` says so
+        whole = {name for place in self.exclude for name in places[place]}
+        return prune(network, sample, ratio=ratio, **{**self.options(), "exclude": whole})
 
 
 class Magnitude(_Pruning):

@@ -112,6 +112,13 @@ def test_layers_stay_whole_by_their_place(
     assert not all(alike)
 
 
+@pytest.mark.parametrize(("layers", "why"), [([], "no layer that could be compressed"), ([3], "names every layer")])
+def test_a_network_without_layers_to_prune_is_refused(layers: list[int], why: str) -> None:
+    method = Magnitude.model_validate({"method": "magnitude", "exclude": ["last"]})
+    with pytest.raises(ValueError, match=why):
+        method.compress(nn.Sequential(nn.ReLU(), *(nn.Linear(width, 2) for width in layers)), lambda _: {}, 0.5)
+
+
 def test_without_fine_tuning_there_is_one_row_a_ratio(trained: tuple[Problem, nn.Module]) -> None:
     text = changed("fine_tuning: 10", "fine_tuning: 0", COMPRESSING)
     assert [(row.ratio, row.iteration) for row in rows(cell_of("svd", text), *trained)] == [(1.0, 0), (0.4, 0)]
