@@ -199,17 +199,17 @@ class _Driver:
             if task.pending is None:
                 task.pending, task.ready = next(task.stream), time.monotonic()
             message = self.ray.get(task.pending, timeout=patience)
-        except StopIteration:
-            self._forget(task, "error", "the task ended without a word")
         except errors.TaskCancelledError:
             self._forget(task, "interrupted", None)
         except errors.OutOfMemoryError as error:
             self._forget(task, "oom", str(error))
-        except errors.RayError as error:
+        except (StopIteration, errors.RayError) as error:
             if isinstance(error, errors.GetTimeoutError) and time.monotonic() - task.ready < _LOST_SECONDS:
                 return
             if self.signals:  # whatever became of it, it was told to end
                 self._drop([task], "interrupted", None)
+            elif isinstance(error, StopIteration):
+                self._forget(task, "error", "the task ended without a word")
             elif isinstance(error, errors.RayTaskError):
                 self._forget(task, "error", str(error))
             else:

@@ -165,6 +165,24 @@ def test_a_record_that_comes_late_costs_no_run(store: Store, cells: list[Cell], 
     assert store.newest() == 1
 
 
+@pytest.mark.parametrize(("told", "status"), [(True, "interrupted"), (False, "error")])
+def test_a_task_that_ends_without_a_word_was_interrupted_where_it_was_told_to_end(
+    told: bool, status: str, store: Store, cells: list[Cell], tmp_path: Path
+) -> None:
+    cluster = Cluster([PLACED])
+    driver = drive(store, tmp_path, cells[:1], cluster)
+    get = cluster.get
+
+    def heard(message: Any, timeout: float) -> Any:
+        if told:
+            driver.stop()
+        return get(message, timeout)
+
+    cluster.get = heard  # type: ignore[method-assign]
+    assert driver.run().statuses == {status: 1}
+    assert statuses(store, cells[:1]) == [status]
+
+
 def test_a_cell_that_another_command_takes_over_is_waited_for(
     store: Store, cells: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
