@@ -4,8 +4,8 @@ import json
 import sys
 from pathlib import Path
 
-from suite.matrix import cells
-from suite.spec import load_spec
+from suite.plan.cells import cells
+from suite.spec.reading import load_spec
 
 spec, folder = load_spec(Path(sys.argv[1])), Path(sys.argv[2])
 wanted = {(cell.dataset, cell.optimizer, cell.seed) for cell in cells(spec)}

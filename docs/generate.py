@@ -42,20 +42,20 @@ MODULES = (
     "kfsvd.approximations.base",
     "kfsvd.averaging",
     "kfsvd.rearrangement",
-    "kfsvd.inverse",
-    "kfsvd.low_rank",
-    "kfsvd.curvature",
-    "kfsvd.kronecker",
-    "kfsvd.eigenbasis",
-    "kfsvd.exact",
-    "kfsvd.one_sided",
-    "kfsvd.rank_one",
-    "kfsvd.coarse",
-    "kfsvd.fisher",
-    "kfsvd.samples",
+    "kfsvd.inverse.damped",
+    "kfsvd.inverse.low_rank",
+    "kfsvd.curvature.base",
+    "kfsvd.curvature.kronecker_sum",
+    "kfsvd.curvature.eigenbasis",
+    "kfsvd.curvature.sampled",
+    "kfsvd.curvature.inputs_only",
+    "kfsvd.curvature.rank_one",
+    "kfsvd.optimizers.coarse",
+    "kfsvd.measures",
+    "kfsvd.network.samples",
     "kfsvd.capture",
-    "kfsvd.layers",
-    "kfsvd.likelihoods",
+    "kfsvd.network.layers",
+    "kfsvd.network.likelihoods",
     "kfsvd.compression",
     "kfsvd.compression.masks",
     "kfsvd.compression.base",
@@ -65,16 +65,16 @@ MODULES = (
     "kfsvd.compression.svd",
     "kfsvd.compression.row_weighted",
     "kfsvd.compression.fisher_weighted",
-    "kfsvd.cost",
-    "kfsvd.cost.model",
-    "kfsvd.cost.rates",
+    "suite.cost",
+    "suite.cost.model",
+    "suite.cost.rates",
 )
 """The order of the page. Modules without a public name are there for what they say; any others with some come last."""
 
 WITHIN = ("kfsvd.compression",)
 """Packages whose own public functions and classes are listed."""
 
-WHOLE = ("kfsvd.fisher",)
+WHOLE = ("kfsvd.measures",)
 """Modules whose functions are all listed."""
 
 _SECTIONS = ("Args", "Returns", "Raises")

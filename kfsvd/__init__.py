@@ -1,21 +1,21 @@
 """Natural-gradient optimizers whose curvature is a Kronecker approximation of the Fisher matrix."""
 
 from kfsvd.approximations import APPROXIMATIONS, Approximation, fit
-from kfsvd.capture import capture
-from kfsvd.cholesky import IndefiniteError
-from kfsvd.cost import Cost, Rates, calibrate, step_cost
-from kfsvd.curvature import Curvature
-from kfsvd.eigenbasis import KroneckerEigenbasis
-from kfsvd.exact import SampledFisher, natural_gradient
-from kfsvd.fisher import (
+from kfsvd.curvature.base import Curvature
+from kfsvd.curvature.eigenbasis import KroneckerEigenbasis
+from kfsvd.curvature.kronecker_sum import KroneckerSum
+from kfsvd.curvature.sampled import SampledFisher, natural_gradient
+from kfsvd.linalg.cholesky import IndefiniteError
+from kfsvd.measures import (
     best_relative_error,
     direction_efficiency,
     network_error,
     relative_error,
     spectrum_error,
 )
-from kfsvd.kronecker import KroneckerSum
-from kfsvd.likelihoods import negative_log_likelihood
+from kfsvd.network.capture import capture
+from kfsvd.network.likelihoods import negative_log_likelihood
+from kfsvd.network.samples import LayerSamples
 from kfsvd.optimizers import (
     EKFAC,
     FOOF,
@@ -38,7 +38,6 @@ from kfsvd.optimizers import (
     ShampooSquared,
     TwoLevelKFAC,
 )
-from kfsvd.samples import LayerSamples
 
 __version__ = "0.1.0"
 
@@ -54,7 +53,6 @@ __all__ = [
     "TKFAC",
     "TNT",
     "Approximation",
-    "Cost",
     "Curvature",
     "Deflation",
     "Eva",
@@ -68,13 +66,11 @@ __all__ = [
     "MatrixOptimizer",
     "Muon",
     "NaturalGradient",
-    "Rates",
     "SampledFisher",
     "Shampoo",
     "ShampooSquared",
     "TwoLevelKFAC",
     "best_relative_error",
-    "calibrate",
     "capture",
     "direction_efficiency",
     "fit",
@@ -83,5 +79,9 @@ __all__ = [
     "network_error",
     "relative_error",
     "spectrum_error",
-    "step_cost",
 ]
+
+
+def __dir__() -> list[str]:
+    """What a user needs, without the modules behind it."""
+    return [*__all__, "compression", "__version__"]

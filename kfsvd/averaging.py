@@ -11,18 +11,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from kfsvd.finite import all_finite
-from kfsvd.samples import LayerSamples, merged
+from kfsvd.approximations.base import Averaging
+from kfsvd.linalg.finite import all_finite
+from kfsvd.network.samples import LayerSamples, merged
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kfsvd.approximations import Approximation
-    from kfsvd.curvature import Curvature
+    from kfsvd.approximations.base import Approximation
+    from kfsvd.curvature.base import Curvature
 
-Averaging = Literal["factors", "stream", "samples"]
 
 WINDOW = 1500
 """Samples that `averaging="samples"` keeps at most, beyond the newest batch: the Gram form's solve stays cheap."""

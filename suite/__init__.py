@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suite.frames import Frames
+    from suite.store.frames import Frames
 
 __all__ = ["load"]
 
@@ -34,6 +34,6 @@ def load(
         SuiteError: pandas or PyArrow is not installed, or the store or the spec cannot be used.
 
     """
-    from suite.frames import load
+    from suite.results import load
 
     return load(db, spec, attempts=attempts)

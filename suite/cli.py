@@ -11,8 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from suite.commands import DEFAULT_DATABASE
-from suite.errors import ExitCode, SuiteError
-from suite.terminal import printable
+from suite.errors import ExitCode, SuiteError, printable
 
 app = typer.Typer(
     name="kfsvd-bench",

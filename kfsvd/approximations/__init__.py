@@ -14,13 +14,13 @@ from kfsvd.approximations.kfac import KFAC
 from kfsvd.approximations.kfac_corrected import KFACCorrected
 from kfsvd.approximations.kpsvd import KPSVD
 from kfsvd.approximations.lanczos import Lanczos
+from kfsvd.approximations.registry import made
 from kfsvd.approximations.tkfac import TKFAC
 from kfsvd.approximations.tnt import TNT
-from kfsvd.registry import made
 
 if TYPE_CHECKING:
-    from kfsvd.curvature import Curvature
-    from kfsvd.samples import LayerSamples
+    from kfsvd.curvature.base import Curvature
+    from kfsvd.network.samples import LayerSamples
 
 APPROXIMATIONS: dict[str, type[Approximation]] = {
     "kfac": KFAC,

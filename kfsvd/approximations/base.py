@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from kfsvd.kronecker import KroneckerSum
+from kfsvd.curvature.kronecker_sum import KroneckerSum
 
 if TYPE_CHECKING:
-    from kfsvd.averaging import Averaging
-    from kfsvd.curvature import Curvature
-    from kfsvd.inverse import DampingRule
-    from kfsvd.samples import LayerSamples
+    pass
+    from kfsvd.curvature.base import Curvature
+    from kfsvd.inverse.damping import DampingRule
+    from kfsvd.network.samples import LayerSamples
+
+Averaging = Literal["factors", "stream", "samples"]
+"""The averages of F̂ over refreshes; `kfsvd.averaging` says what each is."""
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 from kfsvd.approximations.base import Approximation
 from kfsvd.approximations.kfac import KFAC
 from kfsvd.approximations.kpsvd import KPSVD
-from kfsvd.eigenbasis import KroneckerEigenbasis
+from kfsvd.curvature.eigenbasis import KroneckerEigenbasis
 
 if TYPE_CHECKING:
-    from kfsvd.curvature import Curvature
-    from kfsvd.inverse import DampingRule
-    from kfsvd.kronecker import KroneckerSum
+    from kfsvd.curvature.base import Curvature
+    from kfsvd.curvature.kronecker_sum import KroneckerSum
+    from kfsvd.inverse.damping import DampingRule
+    from kfsvd.network.samples import LayerSamples
     from kfsvd.rearrangement import Solver
-    from kfsvd.samples import LayerSamples
 
 Basis = Literal["kfac", "kpsvd"]
 

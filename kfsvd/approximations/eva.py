@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kfsvd.approximations.base import Approximation
-from kfsvd.rank_one import RankOne
+from kfsvd.curvature.rank_one import RankOne
 
 if TYPE_CHECKING:
-    from kfsvd.curvature import Curvature
-    from kfsvd.inverse import DampingRule
-    from kfsvd.samples import LayerSamples
+    from kfsvd.curvature.base import Curvature
+    from kfsvd.inverse.damping import DampingRule
+    from kfsvd.network.samples import LayerSamples
 
 
 @dataclass(frozen=True)

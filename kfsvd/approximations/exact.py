@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kfsvd.approximations.base import Approximation
-from kfsvd.exact import SampledFisher
+from kfsvd.curvature.sampled import SampledFisher
 
 if TYPE_CHECKING:
-    from kfsvd.inverse import DampingRule
-    from kfsvd.samples import LayerSamples
+    from kfsvd.inverse.damping import DampingRule
+    from kfsvd.network.samples import LayerSamples
 
 
 @dataclass(frozen=True)

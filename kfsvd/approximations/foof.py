@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kfsvd.approximations.base import Approximation
-from kfsvd.one_sided import InputKronecker
+from kfsvd.curvature.inputs_only import InputKronecker
 
 if TYPE_CHECKING:
-    from kfsvd.inverse import DampingRule
-    from kfsvd.samples import LayerSamples
+    from kfsvd.inverse.damping import DampingRule
+    from kfsvd.network.samples import LayerSamples
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kfsvd.approximations.base import Approximation
-from kfsvd.kronecker import KroneckerSum
+from kfsvd.curvature.kronecker_sum import KroneckerSum
 
 if TYPE_CHECKING:
-    from kfsvd.samples import LayerSamples
+    from kfsvd.network.samples import LayerSamples
 
 
 @dataclass(frozen=True)

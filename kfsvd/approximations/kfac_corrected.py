@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from kfsvd.approximations.kfac import KFAC
 from kfsvd.approximations.singular_pairs import SingularPairs, stream_step
-from kfsvd.kronecker import KroneckerSum
+from kfsvd.curvature.kronecker_sum import KroneckerSum
 from kfsvd.rearrangement import rearranged
 
 if TYPE_CHECKING:
-    from kfsvd.curvature import Curvature
-    from kfsvd.samples import LayerSamples
+    from kfsvd.curvature.base import Curvature
+    from kfsvd.network.samples import LayerSamples
 
 
 @dataclass(frozen=True)

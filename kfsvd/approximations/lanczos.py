@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kfsvd.approximations.singular_pairs import SingularPairs
-from kfsvd.kronecker import KroneckerSum
+from kfsvd.curvature.kronecker_sum import KroneckerSum
 from kfsvd.rearrangement import rearranged
 
 if TYPE_CHECKING:
-    from kfsvd.samples import LayerSamples
+    from kfsvd.network.samples import LayerSamples
 
 
 @dataclass(frozen=True)

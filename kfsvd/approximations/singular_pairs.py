@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kfsvd.approximations.base import Approximation
-from kfsvd.kronecker import KroneckerSum
+from kfsvd.curvature.kronecker_sum import KroneckerSum
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kfsvd.curvature import Curvature
-    from kfsvd.inverse import DampingRule
+    from kfsvd.curvature.base import Curvature
+    from kfsvd.inverse.damping import DampingRule
+    from kfsvd.network.samples import LayerSamples
     from kfsvd.rearrangement import Solver
-    from kfsvd.samples import LayerSamples
 
 
 @dataclass(frozen=True)

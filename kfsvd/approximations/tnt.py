@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kfsvd.approximations.base import Approximation
-from kfsvd.kronecker import KroneckerSum
+from kfsvd.curvature.kronecker_sum import KroneckerSum
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kfsvd.curvature import Curvature
-    from kfsvd.samples import LayerSamples
+    from kfsvd.curvature.base import Curvature
+    from kfsvd.network.samples import LayerSamples
 
 
 @dataclass(frozen=True)

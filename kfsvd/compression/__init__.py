@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from kfsvd.approximations.registry import made
 from kfsvd.compression.base import Factors, LowRank, Pruning, Removal
 from kfsvd.compression.factoring import factored, rank_of
 from kfsvd.compression.fisher_weighted import FisherWeighted
@@ -26,7 +27,6 @@ from kfsvd.compression.quadratic import Quadratic, Structure
 from kfsvd.compression.row_weighted import RowWeighted
 from kfsvd.compression.surgeon import Surgeon
 from kfsvd.compression.svd import SVD
-from kfsvd.registry import made
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -82,7 +82,7 @@ def prune(
     that the last one left. Biases are never removed; they take part in making up.
 
     Args:
-        model: changed in place; layers that `kfsvd.layers.supported_layers` leaves out stay as they are.
+        model: changed in place; layers that `kfsvd.network.layers.supported_layers` leaves out stay as they are.
         sample: the samples of every layer for the model as it stands, by the layer's name, as `kfsvd.capture` returns
             them; not needed for "magnitude".
         ratio: the share of the weights that is left, in (0, 1], of all layers but the excluded; 1 changes nothing.

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import torch
 
 from kfsvd.approximations import approximation as approximation_named
-from kfsvd.kronecker import KroneckerSum
+from kfsvd.curvature.kronecker_sum import KroneckerSum
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kfsvd.approximations import Approximation
     from kfsvd.compression.quadratic import Structure
-    from kfsvd.samples import LayerSamples
+    from kfsvd.network.samples import LayerSamples
 
 
 class Removal(ABC):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from kfsvd.compression.pruning import check_ratio, check_weights, sampled
-from kfsvd.finite import all_finite
-from kfsvd.layers import supported_layers
+from kfsvd.linalg.finite import all_finite
+from kfsvd.network.layers import supported_layers
 
 if TYPE_CHECKING:
     from kfsvd.compression.base import Factors, LowRank

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kfsvd.cholesky import cholesky
 from kfsvd.compression.base import LowRank, kronecker
-from kfsvd.finite import all_finite
-from kfsvd.inverse import damped_factors
-from kfsvd.kronecker import KroneckerSum
+from kfsvd.curvature.kronecker_sum import KroneckerSum
+from kfsvd.inverse.damping import damped_factors
+from kfsvd.linalg.cholesky import cholesky
+from kfsvd.linalg.finite import all_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kfsvd.samples import LayerSamples
+    from kfsvd.network.samples import LayerSamples
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kfsvd.compression.quadratic import Structure
-    from kfsvd.samples import LayerSamples
+    from kfsvd.network.samples import LayerSamples
 
 
 @dataclass(frozen=True, eq=False)

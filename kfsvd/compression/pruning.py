@@ -9,8 +9,8 @@ import torch
 
 from kfsvd.compression.masks import Masks
 from kfsvd.compression.quadratic import Structure
-from kfsvd.finite import all_finite
-from kfsvd.layers import as_matrix, as_parameters, supported_layers, trained_parameters
+from kfsvd.linalg.finite import all_finite
+from kfsvd.network.layers import as_matrix, as_parameters, supported_layers, trained_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from kfsvd.compression.base import Pruning, Removal
-    from kfsvd.layers import SupportedModule
-    from kfsvd.samples import LayerSamples
+    from kfsvd.network.layers import SupportedModule
+    from kfsvd.network.samples import LayerSamples
 
     Sampler = Callable[[nn.Module], Mapping[str, LayerSamples]]
 

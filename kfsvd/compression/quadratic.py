@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from kfsvd.cholesky import cholesky
-from kfsvd.finite import all_finite
-from kfsvd.inverse import damped_factors, guarded, joint_basis
+from kfsvd.inverse.damped import joint_basis
+from kfsvd.inverse.damping import damped_factors, guarded
+from kfsvd.linalg.cholesky import cholesky
+from kfsvd.linalg.finite import all_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kfsvd.inverse import Guard
-    from kfsvd.kronecker import KroneckerSum
+    from kfsvd.curvature.kronecker_sum import KroneckerSum
+    from kfsvd.inverse.damping import Guard
 
 Structure = Literal["element", "row", "column"]
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from kfsvd.compression.base import Pruning, Removal, kronecker
 from kfsvd.compression.quadratic import Quadratic
-from kfsvd.kronecker import KroneckerSum
+from kfsvd.curvature.kronecker_sum import KroneckerSum
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kfsvd.compression.quadratic import Structure
-    from kfsvd.inverse import Guard
-    from kfsvd.samples import LayerSamples
+    from kfsvd.inverse.damping import Guard
+    from kfsvd.network.samples import LayerSamples
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from kfsvd.compression.base import LowRank
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kfsvd.samples import LayerSamples
+    from kfsvd.network.samples import LayerSamples
 
 
 @dataclass(frozen=True)

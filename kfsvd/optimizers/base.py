@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch.optim import Optimizer
 
-from kfsvd.capture import original
-from kfsvd.layers import why_unsupported
+from kfsvd.network.capture import original
+from kfsvd.network.layers import why_unsupported
 from kfsvd.optimizers.checks import no_phase, user_level
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from kfsvd.inverse import DampedInverse
+from kfsvd.inverse.damped import DampedInverse
+from kfsvd.network.samples import LayerSamples
 from kfsvd.optimizers.scaling import AdamMoments
-from kfsvd.samples import LayerSamples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
 
 from kfsvd.approximations.exact import Exact
-from kfsvd.exact import SampledFisher, WoodburyInverse
-from kfsvd.inverse import DenseDirection, Direction
+from kfsvd.curvature.sampled import SampledFisher, WoodburyInverse
+from kfsvd.inverse.damped import DenseDirection, Direction
 from kfsvd.optimizers.checkpoint import plain, restored
 from kfsvd.optimizers.natural_gradient import NaturalGradient
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Unpack
 import torch
 
 from kfsvd.approximations import foof
-from kfsvd.cholesky import cholesky
-from kfsvd.inverse import FactoredInverse
-from kfsvd.kronecker import KroneckerSum
-from kfsvd.layers import as_matrix, trained_parameters
+from kfsvd.curvature.kronecker_sum import KroneckerSum
+from kfsvd.inverse.damped import FactoredInverse
+from kfsvd.linalg.cholesky import cholesky
+from kfsvd.network.layers import as_matrix, trained_parameters
 from kfsvd.optimizers.checkpoint import restored
 from kfsvd.optimizers.natural_gradient import NaturalGradient
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from kfsvd.curvature import Curvature
+    from kfsvd.curvature.base import Curvature
+    from kfsvd.network.samples import LayerSamples
     from kfsvd.optimizers.layer import PreconditionedLayer
     from kfsvd.optimizers.observer import Call
     from kfsvd.optimizers.options import Options
-    from kfsvd.samples import LayerSamples
 
 _MEMORY = 0.9  # weight of the past in the pairs of H_g
 _POWELL = 0.2  # least sᵀy/yᵀHy

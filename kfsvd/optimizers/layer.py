@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kfsvd.layers import as_matrix, as_parameters, has_trained_bias, trained_parameters
+from kfsvd.network.layers import as_matrix, as_parameters, has_trained_bias, trained_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kfsvd.averaging import RunningCurvature
-    from kfsvd.inverse import DampedInverse
-    from kfsvd.layers import SupportedModule
+    from kfsvd.inverse.damped import DampedInverse
+    from kfsvd.network.layers import SupportedModule
     from kfsvd.optimizers.scaling import AdamMoments
 
 

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from kfsvd.capture import original
-from kfsvd.finite import all_finite
-from kfsvd.layers import (
+from kfsvd.linalg.finite import all_finite
+from kfsvd.network.capture import original
+from kfsvd.network.layers import (
     as_matrix,
     as_parameters,
     has_trained_bias,
     supported_layers,
     trained_parameters,
 )
-from kfsvd.likelihoods import likelihood_named
+from kfsvd.network.likelihoods import likelihood_named
 from kfsvd.optimizers.base import LayerOptimizer
 from kfsvd.optimizers.checks import refuse_parallel
 from kfsvd.optimizers.fallback import adam_step
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from kfsvd.layers import SupportedModule
+    from kfsvd.network.layers import SupportedModule
 
 _LOOK_EVERY = 10
 """Steps between looks at whether gradients were finite, where a look waits for the device."""

@@ -3,7 +3,7 @@
 The model it steps on. With F the Fisher matrix of the loss h (nats per example) at the weights θ, one step minimises
 
     h(θ) + ∇hᵀδ + ½ δᵀ(F̂ + λI)δ        F̂   block diagonal, one approximation per layer (kfsvd.approximations)
-                                        λ   damping (kfsvd.inverse says how it enters)
+                                        λ   damping (kfsvd.inverse.damped says how it enters)
     Δ = (F̂ + λI)⁻¹ ∇h                   the natural gradient
 
 and steps by one of the rules
@@ -28,12 +28,12 @@ import torch
 from torch import nn
 
 from kfsvd.approximations import Approximation, approximation
-from kfsvd.averaging import Averaging, RunningCurvature
-from kfsvd.capture import FisherType, capture, original
-from kfsvd.finite import all_finite
-from kfsvd.kronecker import KroneckerSum, damped_inverses
-from kfsvd.layers import has_trained_bias, supported_layers
-from kfsvd.likelihoods import likelihood_named
+from kfsvd.averaging import RunningCurvature
+from kfsvd.curvature.kronecker_sum import KroneckerSum, damped_inverses
+from kfsvd.linalg.finite import all_finite
+from kfsvd.network.capture import FisherType, capture, original
+from kfsvd.network.layers import has_trained_bias, supported_layers
+from kfsvd.network.likelihoods import likelihood_named
 from kfsvd.optimizers.base import LayerOptimizer
 from kfsvd.optimizers.checkpoint import plain, restored
 from kfsvd.optimizers.checks import refuse_parallel
@@ -50,12 +50,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from kfsvd.curvature import Curvature
-    from kfsvd.inverse import DampedInverse, DampingRule, Direction, Guard
-    from kfsvd.layers import SupportedModule
+    from kfsvd.approximations.base import Averaging
+    from kfsvd.curvature.base import Curvature
+    from kfsvd.inverse.damped import DampedInverse, Direction
+    from kfsvd.inverse.damping import DampingRule, Guard
+    from kfsvd.network.layers import SupportedModule
+    from kfsvd.network.samples import LayerSamples
     from kfsvd.optimizers.observer import Call
     from kfsvd.optimizers.options import Inverse, StepRule
-    from kfsvd.samples import LayerSamples
 
 _APART = 1_000_003
 """Between the seeds of labels of one iteration and the next, where a checkpoint comes from another kind of device."""
@@ -80,7 +82,7 @@ class NaturalGradient(LayerOptimizer):
         damping_pi: the constant π of the rule "factored".
         damping_floor: the least λ that the quadratic model adapts to.
         inverse: "dense", or "low_rank": a few directions of each factor and the rest as isotropic, at a fraction of the
-            cost; see `kfsvd.low_rank`.
+            cost; see `kfsvd.inverse.low_rank`.
         inverse_tolerance: the bound of a low-rank inverse's relative error; if None, 5 for one product and 40 for two.
         refresh_every: iterations between curvature refreshes: a number, or a schedule such as "10, 100 from 500".
         statistics_every: iterations between new curvature batches; `refresh_every` if None.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from torch import Generator, Tensor, nn
 
-    from kfsvd.likelihoods import Likelihood
+    from kfsvd.network.likelihoods import Likelihood
 
 
 class Call(NamedTuple):

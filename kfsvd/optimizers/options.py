@@ -5,13 +5,13 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
-from kfsvd.capture import FisherType
-from kfsvd.inverse import DampingRule, Guard
+from kfsvd.inverse.damping import DampingRule, Guard
+from kfsvd.network.capture import FisherType
 from kfsvd.optimizers.intervals import Interval
 
 if TYPE_CHECKING:
     from kfsvd.approximations import Approximation
-    from kfsvd.averaging import Averaging
+    from kfsvd.approximations.base import Averaging
 
 StepRule = Literal["kl_clip", "quadratic_model", "adam_norm", "sgd_norm", "none"]
 Inverse = Literal["dense", "low_rank"]

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.func import functional_call, jvp
 
-from kfsvd.capture import traceless
+from kfsvd.network.capture import traceless
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
 
-    from kfsvd.likelihoods import Likelihood
+    from kfsvd.network.likelihoods import Likelihood
     from kfsvd.optimizers.observer import Call
 
     Direction = Mapping[str, Tensor]

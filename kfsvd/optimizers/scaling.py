@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from kfsvd.inverse import Direction
+    from kfsvd.inverse.damped import Direction
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
 
-from kfsvd.inverse import shares, symmetric_eigh
-from kfsvd.kronecker import KroneckerSum
+from kfsvd.curvature.kronecker_sum import KroneckerSum
+from kfsvd.inverse.damping import shares
+from kfsvd.linalg.eigh import symmetric_eigh
 from kfsvd.optimizers.intervals import Interval
 from kfsvd.optimizers.matrices import MatrixOptimizer
 from kfsvd.optimizers.scaling import AdamMoments

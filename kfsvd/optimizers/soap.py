@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from kfsvd.inverse import symmetric_eigh
+from kfsvd.linalg.eigh import symmetric_eigh
 from kfsvd.optimizers.matrices import MatrixOptimizer
 
 if TYPE_CHECKING:

@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
 import torch
 
 from kfsvd.approximations import kfac
-from kfsvd.coarse import coarse_correction, fisher_product
-from kfsvd.inverse import DenseDirection, symmetric_eigh
-from kfsvd.kronecker import KroneckerSum
+from kfsvd.curvature.kronecker_sum import KroneckerSum
+from kfsvd.inverse.damped import DenseDirection
+from kfsvd.linalg.eigh import symmetric_eigh
+from kfsvd.network.samples import merged
 from kfsvd.optimizers.checkpoint import plain, restored
+from kfsvd.optimizers.coarse import coarse_correction, fisher_product
 from kfsvd.optimizers.natural_gradient import NaturalGradient
-from kfsvd.samples import merged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
 
-    from kfsvd.curvature import Curvature
-    from kfsvd.inverse import Direction
+    from kfsvd.curvature.base import Curvature
+    from kfsvd.inverse.damped import Direction
+    from kfsvd.network.samples import LayerSamples
     from kfsvd.optimizers.layer import PreconditionedLayer
     from kfsvd.optimizers.options import Options
-    from kfsvd.samples import LayerSamples
 
 Coarse = Literal["nicolaides", "residual", "spectral", "krylov"]
 

@@ -20,7 +20,7 @@ from kfsvd.rearrangement.gram import GramRearrangement, pair_count
 from kfsvd.rearrangement.matrix_free import MatrixFreeRearrangement
 
 if TYPE_CHECKING:
-    from kfsvd.samples import LayerSamples
+    from kfsvd.network.samples import LayerSamples
 
 Solver = Literal["auto", "gram", "matrix_free"]
 

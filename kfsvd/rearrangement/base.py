@@ -25,7 +25,7 @@ class Rearrangement(ABC):
     Only symmetric factors are sought. With one position they lose nothing: every singular vector of σ > 0 is a
     symmetric matrix then. With several, Z maps symmetric matrices to symmetric and skew ones to skew ones, and a
     product of two skew matrices could take part in the best sum of two; it is left out, since it has no damped inverse
-    by the rules of `kfsvd.inverse`, and the best possible errors are those of symmetric factors.
+    by the rules of `kfsvd.inverse.damped`, and the best possible errors are those of symmetric factors.
     """
 
     @abstractmethod

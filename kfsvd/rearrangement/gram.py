@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kfsvd.finite import all_finite
+from kfsvd.linalg.few_eigenpairs import largest_eigenpairs
+from kfsvd.linalg.finite import all_finite
+from kfsvd.network.samples import moment
 from kfsvd.rearrangement.base import Pair, Rearrangement
 from kfsvd.rearrangement.krylov import golub_kahan_lanczos, turn_towards
-from kfsvd.rearrangement.lapack import largest_eigenpairs
-from kfsvd.samples import moment
 
 if TYPE_CHECKING:
     from typing import Self
 
     from torch import Generator, Tensor
 
-    from kfsvd.samples import LayerSamples
+    from kfsvd.network.samples import LayerSamples
 
 _MOST_PAIRS = 8192
 """Sample pairs up to which a Gram form is made: beyond, its matrices alone take gigabytes."""

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from kfsvd.network.samples import LayerSamples
 from kfsvd.rearrangement.base import Pair, Rearrangement
 from kfsvd.rearrangement.krylov import Triple, golub_kahan_lanczos, power_svd
-from kfsvd.samples import LayerSamples
 
 if TYPE_CHECKING:
     from typing import Self

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from suite.commands.matrix import load_matrix
 from suite.errors import ExitCode
 from suite.methods import METHODS
+from suite.plan.plan import load_matrix
 from suite.records import PHASES
 from suite.scheduling.slots import parse_devices
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kfsvd import Cost, Rates
-    from suite.matrix import Cell
+    from suite.cell import Cell
+    from suite.cost import Cost, Rates
     from suite.scheduling.slots import Slot
 
 _KNOWN = {"sgd": ("lr", "momentum", "weight_decay"), "adam": ("lr", "eps", "weight_decay")}
@@ -65,7 +65,7 @@ def cost(path: Path, selection: str | None, devices: str, *, allow_import: bool,
 def _calibrated(slot: Slot) -> Rates:
     import torch
 
-    from kfsvd import calibrate
+    from suite.cost import calibrate
 
     before = torch.get_num_threads()
     torch.set_num_threads(slot.threads)
@@ -76,7 +76,7 @@ def _calibrated(slot: Slot) -> Rates:
 
 
 def _predicted(cell: Cell, rates: Rates) -> Cost:
-    from kfsvd import step_cost
+    from suite.cost import step_cost
 
     network, example = cell.problem.skeleton()
     batch = min(cell.method.batch_size or cell.problem.batch_size, cell.problem.examples)

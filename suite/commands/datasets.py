@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from suite.errors import DataMissingError, ExitCode, SuiteError
-from suite.hints import did_you_mean
+from suite.errors import DataMissingError, ExitCode, SuiteError, did_you_mean
 from suite.problems import Folders, dataset_names
 
 if TYPE_CHECKING:

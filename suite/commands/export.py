@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from suite import frames
 from suite.errors import ExitCode, SuiteError
-from suite.tidy import write_csv, write_json
+from suite.store import frames
+from suite.store.tidy import write_csv, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,13 +22,14 @@ def export(path: Path | None, db: str, folder: Path, kind: str, *, attempts: boo
         SuiteError: the spec, the store or the folder cannot be used; or what Parquet needs is not installed.
 
     """
+    from suite.results import keys_of
     from suite.store import open_store, shown
     from suite.store.listing import listing
 
     if kind == "parquet":
         frames.needed()
     with open_store(db, create=False) as store:
-        keys = None if path is None else frames.keys_of(path, store)
+        keys = None if path is None else keys_of(path, store)
         tables = listing(store, keys, attempts=attempts)
     if not tables["runs"].rows:
         print(f"Nothing{'' if path is None else f' of {path}'} is measured in {shown(db)}.", file=sys.stderr)

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from suite.commands.matrix import load_matrix
 from suite.errors import ExitCode, SuiteError
+from suite.plan.plan import load_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from suite.gate.baseline import Baseline
     from suite.gate.running import Plan
     from suite.gate.verdicts import Report
-    from suite.spec import Spec
+    from suite.spec.reading import Spec
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,11 @@ import json as jsonlib
 import re
 from typing import TYPE_CHECKING
 
-from suite.errors import ExitCode, SuiteError
-from suite.labels import labelled
-from suite.matrix import select
+from suite.errors import ExitCode, SuiteError, printable
+from suite.plan.cells import select
 from suite.scheduling.executor import beside
 from suite.scheduling.output import log_file
-from suite.terminal import printable
+from suite.spec.labels import labelled
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 from tabulate import tabulate
 
 from suite.commands import DEFAULT_DATABASE
-from suite.errors import ExitCode, SuiteError
-from suite.grids import spelled
-from suite.hints import did_you_mean
+from suite.errors import ExitCode, SuiteError, did_you_mean
 from suite.methods import METHODS
 from suite.methods.card import description, options, summary
 from suite.plugins import OPTIMIZERS, installed
+from suite.spec.grids import spelled
 
 if TYPE_CHECKING:
-    from suite.report.record import Record
+    from suite.report.sections.record import Record
 
 
 def optimizers(name: str | None, db: str | None, *, json: bool) -> ExitCode:
@@ -74,14 +73,14 @@ def _records(name: str, db: str | None) -> list[Record] | None:
 
     if db is None and not store_exists(DEFAULT_DATABASE):
         return None
-    from suite.report.record import records
+    from suite.report.sections.record import records
 
     with open_store(db or DEFAULT_DATABASE, create=False) as store:
         return records(store, name)
 
 
 def _row(record: Record) -> dict[str, Any]:
-    from suite.report.numbers import number
+    from suite.report.formats.numbers import number
 
     data = record.dataset if record.problem in (None, record.dataset) else f"{record.dataset} ({record.problem})"
     setting = ", ".join(f"{name}={spelled(value)}" for name, value in record.setting.items())

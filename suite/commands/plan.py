@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from suite.commands.matrix import load_matrix
 from suite.errors import ExitCode
-from suite.spec import base_label
+from suite.plan.plan import load_matrix
+from suite.spec.reading import base_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from suite.commands.matrix import Matrix
-    from suite.matrix import Cell
-    from suite.stage import Stage
+    from suite.cell import Cell
+    from suite.plan.plan import Matrix
+    from suite.plan.stage import Stage
 
 
 def plan(path: Path, db: str, selection: str | None, *, any_sources: bool, allow_import: bool, json: bool) -> ExitCode:

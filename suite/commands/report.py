@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from suite.commands import DEFAULT_DATABASE
-from suite.commands.matrix import load_matrix
 from suite.errors import ExitCode
+from suite.plan.plan import load_matrix
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +65,7 @@ def compare(
     matrix = load_matrix(path, any_sources=True, allow_import=allow_import)
 
     from suite.report import write_comparison
-    from suite.report.side_by_side import Source
+    from suite.report.sections.side_by_side import Source
     from suite.store import open_store, shown, url_of
 
     names = [shown(text) for text in places]

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from suite.commands.matrix import load_matrix
 from suite.commands.plan import expected_seconds
+from suite.environment import library_fingerprint
 from suite.errors import ExitCode
-from suite.fingerprint import library_fingerprint
+from suite.plan.plan import load_matrix
 from suite.problems import Folders
-from suite.progress import view_for
+from suite.scheduling.progress import view_for
 from suite.scheduling.slots import parse_devices, shared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from suite.commands.matrix import Matrix
-    from suite.matrix import Cell
+    from suite.cell import Cell
+    from suite.plan.plan import Matrix
+    from suite.plan.stage import Stage
     from suite.scheduling.executor import Choice
-    from suite.scheduling.local import Summary
+    from suite.scheduling.site import Summary
     from suite.scheduling.slots import Slot
-    from suite.stage import Stage
     from suite.store import Store
 
 
@@ -102,8 +102,8 @@ def _measure(
     """Run what is missing, each cell once; then what follows from it, as long as anything does."""
     from suite.environment import current_environment
     from suite.scheduling.executor import beside
-    from suite.scheduling.local import Site, Summary
     from suite.scheduling.sharing import Provenance
+    from suite.scheduling.site import Site, Summary
     from suite.store import shown
 
     total = Summary()

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from suite.commands.matrix import load_matrix
-from suite.errors import ExitCode
-from suite.terminal import printable
+from suite.errors import ExitCode, printable
+from suite.plan.plan import load_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from suite.commands.matrix import Matrix
-    from suite.matrix import Cell
+    from suite.cell import Cell
+    from suite.plan.plan import Matrix
     from suite.store import RunRow, Store
 
 WATCH_SECONDS = 1.0

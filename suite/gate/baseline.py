@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from suite.errors import SuiteError
 from suite.gate.outcomes import Outcome
-from suite.outline import VERSION
+from suite.spec.schema import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from suite.matrix import Cell
+    from suite.cell import Cell
 
 FORMAT = 1
 """Of the file."""

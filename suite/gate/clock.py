@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from suite.cell import Cell
     from suite.gate.sides import Side
-    from suite.matrix import Cell
 
     Drawn = Callable[[NDArray[np.int64]], NDArray[np.float64]]  # draws of rounds (draws, rounds) → a logarithm (draws,)
 

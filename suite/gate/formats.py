@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from suite.errors import ExitCode
 from suite.gate.verdicts import Channel, Finding, Report, Verdict
-from suite.report.numbers import ABSENT, markdown, number
+from suite.report.formats.numbers import ABSENT, markdown, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,9 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from suite.errors import SuiteError
+from suite.errors import SuiteError, did_you_mean
 from suite.gate.verdicts import Channel, Finding, Report, Verdict, judged, relative_change
-from suite.hints import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -20,11 +20,11 @@ from suite.gate.verdicts import Channel, Finding, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from suite.cell import Cell
     from suite.gate.baseline import Key
     from suite.gate.clock import Measured, Place
     from suite.gate.comparing import Comparison, Hits, Timing
     from suite.gate.sides import Setting
-    from suite.matrix import Cell
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from suite.matrix import Cell
+    from suite.cell import Cell
 
 HERE = Path(__file__).resolve().parents[2]
 """The folder that the present `suite` and `kfsvd` lie in."""

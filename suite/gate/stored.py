@@ -18,7 +18,7 @@ from suite.store.queries import evaluations, fisher_errors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from suite.matrix import Cell
+    from suite.cell import Cell
     from suite.store import Store
     from suite.store.tables import EnvironmentRow, RunRow
 

@@ -16,17 +16,18 @@ import os
 import sys
 import traceback
 import warnings
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suite.problems.problem import load_problem
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from suite.matrix import Cell
+    from suite.cell import Cell
     from suite.records import Records
-    from suite.training import Training
+    from suite.training.loop import Training
 
 
 class Session:
@@ -40,9 +41,9 @@ class Session:
     """
 
     def __init__(self, spec: Path, data_dir: Path | None, inject: str | None) -> None:
-        from suite.matrix import cells
+        from suite.plan.cells import cells
         from suite.problems import Folders
-        from suite.spec import load_spec
+        from suite.spec.reading import load_spec
 
         self.cells = {(cell.optimizer, cell.dataset, cell.seed): cell for cell in cells(load_spec(spec))}
         self.folders, self.inject = Folders.default(data_dir), inject
@@ -91,15 +92,15 @@ class Session:
     def _training(self, cell: Cell, measure: Any) -> Training:
         import torch
 
-        from suite.training import Training
+        from suite.training.loop import Training
 
         if cell.dataset not in self.problems:
-            self.problems[cell.dataset] = cell.problem.load(self.folders)
+            self.problems[cell.dataset] = load_problem(cell.problem, self.folders)
         budget = cell.budget.model_copy(update={"seconds": None})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             training = Training(
-                replace(cell, budget=budget, measure=measure), self.problems[cell.dataset], torch.device("cpu")
+                cell.changed(budget=budget, measure=measure), self.problems[cell.dataset], torch.device("cpu")
             )
         if self.inject is not None:
             from suite.gate.injections import INJECTIONS

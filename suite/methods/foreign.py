@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, create_model, model_serializer
 
-from suite.faults import shown
+from suite.errors import shown
 from suite.methods.base import Method
 from suite.plugins import OPTIMIZERS, PluginError, resolved, sources
 

@@ -8,8 +8,19 @@ from suite.problems.data import DATASETS
 from suite.problems.data import names as dataset_names
 from suite.problems.data.folders import Folders
 from suite.problems.networks import NETWORKS, Network
-from suite.problems.problem import Problem
+from suite.problems.problem import Problem, load_problem
 from suite.problems.spec import ProblemSpec
 from suite.problems.split import Split
 
-__all__ = ["DATASETS", "NETWORKS", "Folders", "Network", "Problem", "ProblemSpec", "Split", "batches", "dataset_names"]
+__all__ = [
+    "DATASETS",
+    "NETWORKS",
+    "Folders",
+    "Network",
+    "Problem",
+    "ProblemSpec",
+    "Split",
+    "batches",
+    "dataset_names",
+    "load_problem",
+]

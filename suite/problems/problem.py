@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from suite.problems.data.folders import Folders
     from suite.problems.data.images import Images
     from suite.problems.networks import Network
     from suite.problems.spec import ProblemSpec
@@ -80,6 +81,21 @@ class Problem:
     def to(self, device: torch.device) -> Problem:
         """The same problem with its examples on another device."""
         return replace(self, train=self.train.to(device), test=self.test.to(device))
+
+
+def load_problem(spec: ProblemSpec, folders: Folders) -> Problem:
+    """Read or make the data, and pose the problem.
+
+    Args:
+        spec: as a specification declares it.
+        folders: where data are looked for.
+
+    Raises:
+        DataMissingError: the data are neither at hand nor to be had.
+        SuiteError: a file of the user is not what it should be.
+
+    """
+    return make_problem(spec, dataset(spec.data).load(folders))
 
 
 def make_problem(spec: ProblemSpec, images: Images) -> Problem:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pydantic import Field, ValidationInfo, create_model, field_validator
 
 from suite import plugins
-from suite.hints import did_you_mean
+from suite.errors import did_you_mean
 from suite.model import Model
 from suite.problems.data import DATASETS, dataset
 from suite.problems.data import names as dataset_names
@@ -18,8 +18,6 @@ from suite.problems.networks import NETWORKS, AnyNetwork, network_kind
 if TYPE_CHECKING:
     from torch import nn
 
-    from suite.problems.data.folders import Folders
-    from suite.problems.problem import Problem
 
 Likelihood = Literal["bernoulli", "gaussian", "categorical"]
 
@@ -97,18 +95,6 @@ class ProblemSpec(Model):
     def examples(self) -> int:
         """Of the training set."""
         return self.train_examples or dataset(self.data).INFO.train
-
-    def load(self, folders: Folders) -> Problem:
-        """Read or make the data, and pose the problem.
-
-        Raises:
-            DataMissingError: the data are neither at hand nor to be had.
-            SuiteError: a file of the user is not what it should be.
-
-        """
-        from suite.problems.problem import make_problem
-
-        return make_problem(self, dataset(self.data).load(folders))
 
 
 class _WithForeignNetwork(ProblemSpec):

@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from suite import frames
 from suite.errors import SuiteError
-from suite.report import compression_page, latex, markdown, side_by_side, tables
-from suite.report.document import pictures
-from suite.report.export import write_csv, write_json, write_parquet
-from suite.report.leaderboard import findings
-from suite.report.page import page
-from suite.report.side_by_side import sides
+from suite.report.collect import findings
+from suite.report.formats import latex, markdown, tables
+from suite.report.formats.document import pictures
+from suite.report.formats.export import write_csv, write_json, write_parquet
+from suite.report.sections import compression_page, side_by_side
+from suite.report.sections.page import page
+from suite.report.sections.side_by_side import sides
+from suite.store import frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from suite.report.document import Block
-    from suite.report.leaderboard import Findings
-    from suite.report.side_by_side import Source
-    from suite.spec import Spec
-    from suite.stage import Stage
+    from suite.plan.stage import Stage
+    from suite.report.formats.document import Block
+    from suite.report.model import Findings
+    from suite.report.sections.side_by_side import Source
+    from suite.spec.reading import Spec
     from suite.store import Store
 
 PAGES = {"md": ("README.md", markdown.render), "latex": ("report.tex", latex.render)}
@@ -124,10 +125,10 @@ def _writing(folder: Path) -> Iterator[None]:
 
 def _figures(found: Findings, folder: Path) -> dict[tuple[str, str], Path]:
     """The pictures of a page, drawn into `folder`: (data set, name) → file."""
-    from suite.report.compression_figures import draw_compression
-    from suite.report.drawn import draw_charts
-    from suite.report.figures import draw_board, draw_tuning, draw_whole
-    from suite.report.further import further_charts
+    from suite.report.figures.compression_figures import draw_compression
+    from suite.report.figures.drawn import draw_charts
+    from suite.report.figures.figures import draw_board, draw_tuning, draw_whole
+    from suite.report.figures.further import further_charts
 
     files = {(board.dataset, name): file for board in found.boards for name, file in draw_board(board, folder).items()}
     files |= {(dataset, "tuning"): file for dataset, file in draw_tuning(found, folder).items()}
@@ -138,9 +139,9 @@ def _figures(found: Findings, folder: Path) -> dict[tuple[str, str], Path]:
 
 def _html(found: Findings, blocks: Sequence[Block], drawn: Mapping[tuple[str, str], Path]) -> str:
     """The page in one file: pictures that are no chart are drawn, if they are not `drawn` yet, and embedded."""
-    from suite.report.charts import charts
-    from suite.report.compression_figures import compression_charts
-    from suite.report.further import further_charts
+    from suite.report.figures.charts import charts
+    from suite.report.figures.compression_figures import compression_charts
+    from suite.report.figures.further import further_charts
     from suite.report.html import render
 
     interactive = {**charts(found), **further_charts(found), **compression_charts(found.compressions)}
@@ -171,7 +172,7 @@ def _written(path: Path, text: str) -> Path:
 def terminal_leaderboard(store: Store, spec: Spec, stage: Stage, fingerprint: str | None) -> str:
     """The leaderboards of a spec's cells as plain text."""
     parts = []
-    found = findings(store, spec, stage, fingerprint)
+    found = findings(store, spec, stage, fingerprint, curves=False)
     for board in found.boards:
         ranking, cost = tables.ranking(board), tables.cost(board)
         costs = {row[0]: row[1:] for row in cost.rows}

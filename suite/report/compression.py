@@ -2,81 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from suite.report.model import Kind, Smaller
 from suite.store import queries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from suite.compression.methods import Compressor
-    from suite.matrix import Cell
-    from suite.records import Compressed
+    from suite.cell import Cell
+    from suite.methods.compression import Compressor
     from suite.store import RunRow, Store
-
-LOSSES = {"training": "train_loss", "test": "test_loss"}
-
-
-class Smaller(NamedTuple):
-    """A measured cell, and what its network was compressed to."""
-
-    cell: Cell
-    run: RunRow
-    rows: list[Compressed]
-
-    @property
-    def label(self) -> str:
-        """The method's, in the spec."""
-        assert self.cell.compression is not None
-        return self.cell.compression.label
-
-
-@dataclass(frozen=True, eq=False)
-class Kind:
-    """The methods of one kind on the networks of one data set."""
-
-    dataset: str
-    name: str  # "elements", "rows", "columns" or "low rank", and of which layers where not of all
-    trained_by: str
-    floor: float | None
-    results: list[Smaller]
-
-    @property
-    def methods(self) -> dict[str, Compressor]:
-        """Label → method, in the order of the spec."""
-        found = {}
-        for result in self.results:
-            assert result.cell.compression is not None
-            found[result.label] = result.cell.compression.method
-        return found
-
-    @property
-    def ratios(self) -> list[float]:
-        """Those of any result, the largest first."""
-        return sorted({row.ratio for result in self.results for row in result.rows}, reverse=True)
-
-    @property
-    def moments(self) -> list[int]:
-        """Iterations of fine-tuning at which losses were measured: 0, and the end."""
-        return sorted({row.iteration for result in self.results for row in result.rows})
-
-    def losses(self, label: str, ratio: float, iteration: int, what: str) -> dict[int, float]:
-        """Seed → loss; infinite where it is no number."""
-        return {
-            result.cell.seed: value if math.isfinite(value) else math.inf
-            for result in self.results
-            if result.label == label
-            for row in result.rows
-            if (row.ratio, row.iteration) == (ratio, iteration)
-            for value in [float(getattr(row, what))]
-        }
-
-    def parameters(self, label: str, ratio: float) -> int | None:
-        """What is left of the whole network; None where it was not measured."""
-        rows = (row for result in self.results if result.label == label for row in result.rows)
-        return next((row.parameters for row in rows if row.ratio == ratio), None)
 
 
 def kinds(store: Store, cells: Iterable[Cell], measured: Mapping[str, RunRow]) -> list[Kind]:

@@ -9,16 +9,16 @@ import numpy as np
 
 from suite.analysis.intervals import Estimate, Interval, mean_over_groups
 from suite.analysis.paired import difference, probability_lower, probability_over_groups, wins
-from suite.analysis.profiles import Profiles, profiles, time_ratios
+from suite.analysis.profiles import profiles, time_ratios
 from suite.analysis.ranking import ranks_within, shared_ranks, shown_lower
 from suite.analysis.speedup import Speedup, speedup
-from suite.report.targets import CLOCKS, observations
+from suite.report.model import CLOCKS, ProfileChart
+from suite.report.targets import observations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from suite.report.leaderboard import Board, Standing
-    from suite.report.targets import Clock
+    from suite.report.model import Board, Clock, Standing
 
 BASELINES = ("adam", "sgd", "kfac")
 """Methods that every optimizer is held against, each by its best optimizer."""
@@ -50,13 +50,6 @@ class Overall(NamedTuple):
     optimizer: str
     rank: Estimate  # among all that were compared, mean over data sets of the mean over seeds
     beats: dict[str, Estimate]  # baseline → the probability that the optimizer ends lower
-
-
-class ProfileChart(NamedTuple):
-    """Performance profiles of some optimizers."""
-
-    optimizers: list[str]
-    by_clock: dict[Clock, Profiles]
 
 
 def final_losses(standing: Standing) -> dict[int, float]:

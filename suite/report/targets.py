@@ -3,54 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from suite.analysis.summary import first_reached, median_with_misses
 from suite.analysis.survival import Observation, horizon, restricted_mean
-from suite.grids import same_label
-from suite.outline import BestOf, Between
-from suite.report.numbers import number
+from suite.report.model import CLOCKS, Clock, Resolved, TargetTime
+from suite.spec.grids import same_label
+from suite.spec.schema import BestOf, Between
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from suite.outline import Target
-    from suite.report.leaderboard import Result, Standing
-
-Clock = Literal["iteration", "seconds", "cpu_seconds"]
-CLOCKS: dict[Clock, str] = {"iteration": "iterations", "seconds": "seconds", "cpu_seconds": "CPU seconds"}
-"""What a time to a target is counted in, and what that is called."""
-
-
-class Resolved(NamedTuple):
-    """A target of the spec as a number, in nats per example."""
-
-    definition: str  # in words: "the best of adam"
-    value: float  # NaN where it does not follow from what is measured
-    why: str = ""  # … and why not
-
-    @property
-    def name(self) -> str:
-        """The number as headings show it: a given one as it was given, another to four digits."""
-        given = f"{self.value:g}"
-        return given if self.definition == given else number(self.value, 4)
-
-
-class TargetTime(NamedTuple):
-    """How soon the seeds of an optimizer reach a target."""
-
-    target: float
-    definition: str
-    iterations: float | None  # median over seeds; None: a miss
-    seconds: float | None
-    cpu_seconds: float | None
-    mean_iterations: float  # restricted to the horizon of the board, see `horizons`
-    mean_seconds: float
-    mean_cpu_seconds: float
-    hits: int
-    of: int
+    from suite.report.model import Result, Standing
+    from suite.spec.schema import Target
 
 
 def resolve(target: Target, standings: Sequence[Standing], floor: float | None) -> Resolved:

@@ -12,9 +12,9 @@ from suite.errors import SuiteError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from suite.bounds import Scheduling
-    from suite.matrix import Cell
-    from suite.scheduling.local import Site, Summary, View
+    from suite.cell import Cell
+    from suite.scheduling.site import Site, Summary, View
+    from suite.spec.budget import Scheduling
 
 Name = Literal["local", "ray", "slurm"]
 

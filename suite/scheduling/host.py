@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from suite.errors import SuiteError
 from suite.scheduling import local
+from suite.scheduling.site import Summary, on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from suite.matrix import Cell
-    from suite.scheduling.local import Site, Summary, View
+    from suite.cell import Cell
+    from suite.scheduling.site import Site, View
 
 LOCK = "kfsvd-bench.lock"
 """The file in the folder for temporary files: the system lets its lock go when a command dies, however it does."""
@@ -34,7 +35,7 @@ def run_cells(cells: Sequence[Cell], site: Site, view: View) -> Summary:
     exclusive = site.rules.timing == "exclusive"
     signals: list[None] = []
     with _opened(needed=exclusive) as file:
-        with local.on_signals(lambda: signals.append(None)):
+        with on_signals(lambda: signals.append(None)):
             said = False
             while not signals and not _taken(file, exclusive=exclusive):
                 if not said:
@@ -43,7 +44,7 @@ def run_cells(cells: Sequence[Cell], site: Site, view: View) -> Summary:
                 view.refresh()
                 time.sleep(_LOOK_SECONDS)
         if signals:
-            return local.Summary(interrupted=True)
+            return Summary(interrupted=True)
         return local.run_cells(cells, site, view)
 
 

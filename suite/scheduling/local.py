@@ -6,95 +6,28 @@ import contextlib
 import multiprocessing
 import signal
 import time
-from collections import Counter
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from suite.errors import SuiteError
+from suite.errors import SuiteError, printable
 from suite.scheduling.inbox import GarbageError, Inbox
 from suite.scheduling.messages import Finished, Job, Loaded, Measured, Message, Noted, Ready, Stop
 from suite.scheduling.output import Output, log_file
 from suite.scheduling.processes import end_group, thread_environment
 from suite.scheduling.recording import record
 from suite.scheduling.sharing import SharedQueue
+from suite.scheduling.site import FLUSH_SECONDS, GRACE_SECONDS, Site, Summary, View, on_signals
 from suite.scheduling.worker import work
-from suite.terminal import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
-    from pathlib import Path
 
-    from suite.bounds import Scheduling
-    from suite.matrix import Cell
-    from suite.problems import Folders
-    from suite.records import Records
-    from suite.scheduling.sharing import Provenance
+    from suite.cell import Cell
     from suite.scheduling.slots import Slot
-    from suite.store import Store
-
-FLUSH_SECONDS = 0.5
-"""The store is committed this often: with a quarter of one between a worker's records, a crash costs under a second."""
-
-GRACE_SECONDS = 10.0
-"""How long an interrupted worker may take to send what it has measured before it is killed."""
-
-
-class View(Protocol):
-    """What watches a run; every method is called from the scheduler's loop."""
-
-    def started(self, cell: Cell, slot: Slot) -> None:
-        """A worker has taken the cell."""
-
-    def measured(self, cell: Cell, slot: Slot, records: Records) -> None:
-        """Records of the cell have arrived."""
-
-    def noted(self, cell: Cell, text: str) -> None:
-        """The cell gave rise to a warning."""
-
-    def finished(self, cell: Cell, slot: Slot, status: str, error: str | None) -> None:
-        """The cell is over."""
-
-    def elsewhere(self, waiting: int, ended: int) -> None:
-        """Other commands run so many of the cells, for which a slot waits, and have ended so many."""
-
-    def held(self) -> None:
-        """A command beside which these cells may not run is at work on this host."""
-
-    def refresh(self) -> None:
-        """Called several times a second."""
-
-    def stopping(self) -> None:
-        """Ctrl-C was pressed once."""
-
-
-@dataclass
-class Summary:
-    """How a matrix went."""
-
-    statuses: dict[str, int] = field(default_factory=dict)
-    elsewhere: Counter[str] = field(default_factory=Counter)  # cells that other commands ended meanwhile
-    interrupted: bool = False
-
-    def count(self, status: str) -> None:
-        """One more cell that ended so."""
-        self.statuses[status] = self.statuses.get(status, 0) + 1
-
-    def add(self, other: Summary) -> None:
-        """What went before or after."""
-        for status, number in other.statuses.items():
-            self.statuses[status] = self.statuses.get(status, 0) + number
-        self.elsewhere += other.elsewhere
-        self.interrupted = self.interrupted or other.interrupted
-
-    @property
-    def failed(self) -> int:
-        """Cells that ended without a result, those of other commands included."""
-        ended = [*self.statuses.items(), *self.elsewhere.items()]
-        return sum(n for status, n in ended if status in ("error", "oom", "timeout"))
+    from suite.spec.budget import Scheduling
 
 
 @dataclass
@@ -123,18 +56,6 @@ class _Worker:
         if now - self.heard > rules.silent_seconds:
             return f"sent nothing for the {rules.silent_seconds:g} seconds of scheduling.silent_seconds"
         return None
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where and how cells are run."""
-
-    slots: Sequence[Slot]
-    store: Store
-    provenance: Provenance
-    folders: Folders
-    rules: Scheduling
-    logs: Path  # the folder for what cells print
 
 
 def run_cells(cells: Sequence[Cell], site: Site, view: View) -> Summary:
@@ -370,16 +291,3 @@ def _end(worker: _Worker) -> None:
     end_group(worker.process)
     worker.connection.close()
     worker.alive.close()
-
-
-@contextmanager
-def on_signals(handler: object) -> Iterator[None]:
-    """Call `handler()` on SIGINT and SIGTERM inside."""
-    previous = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, lambda *_: handler())  # type: ignore[operator]
-    try:
-        yield
-    finally:
-        for number, old in previous.items():
-            signal.signal(number, old)

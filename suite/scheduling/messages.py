@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from suite.matrix import Cell
+    from suite.cell import Cell
     from suite.problems import Folders
     from suite.records import Records
 

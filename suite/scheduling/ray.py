@@ -16,18 +16,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import SuiteError
-from suite.scheduling.local import FLUSH_SECONDS, GRACE_SECONDS, Summary, on_signals
 from suite.scheduling.messages import Finished, Job, Loaded, Measured, Noted
 from suite.scheduling.recording import record
 from suite.scheduling.remote import Order, Placed, settle
+from suite.scheduling.site import FLUSH_SECONDS, GRACE_SECONDS, Summary, on_signals
 from suite.scheduling.slots import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from suite.matrix import Cell
-    from suite.scheduling.local import Site, View
+    from suite.cell import Cell
     from suite.scheduling.messages import Message
+    from suite.scheduling.site import Site, View
 
 LOOK_SECONDS = 5.0
 """How often the machines of the cluster are counted, and what other commands run is looked at."""

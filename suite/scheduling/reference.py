@@ -13,7 +13,7 @@ def reference_seconds(device: torch.device) -> float:
     """Median seconds over seven rounds of ten 256×256 float32 products, each with a tanh, on `device`."""
     import torch
 
-    from suite.clock import edges
+    from suite.training.clock import edges
 
     edge = edges(device)
     matrix = torch.linspace(-1, 1, 256 * 256, device=device).reshape(256, 256) / 16

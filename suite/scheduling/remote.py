@@ -6,15 +6,15 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from suite.environment import library_fingerprint
 from suite.errors import SuiteError
-from suite.fingerprint import library_fingerprint
 from suite.scheduling.slots import THREAD_VARIABLES
 
 if TYPE_CHECKING:
     import torch
 
+    from suite.cell import Cell
     from suite.environment import Environment
-    from suite.matrix import Cell
     from suite.problems import Folders
 
 

@@ -24,18 +24,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from suite.errors import SuiteError
-from suite.scheduling.local import FLUSH_SECONDS
 from suite.scheduling.messages import Finished, Job
 from suite.scheduling.recording import record
 from suite.scheduling.remote import Order, settle
+from suite.scheduling.site import FLUSH_SECONDS
 from suite.scheduling.slots import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from suite.bounds import Slurm
-    from suite.matrix import Cell
-    from suite.scheduling.local import Site
+    from suite.cell import Cell
+    from suite.scheduling.site import Site
+    from suite.spec.budget import Slurm
     from suite.store import Store
 
 _FOLDING_SECONDS = 30.0  # a shard is folded within, so that a job waits as long for its lock

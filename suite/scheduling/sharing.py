@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from suite.matrix import Cell
+    from suite.cell import Cell
     from suite.store import Store
 
 LOOK_SECONDS = 1.0

@@ -11,20 +11,20 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import SuiteError
-from suite.scheduling.local import FLUSH_SECONDS, Summary, on_signals
 from suite.scheduling.output import KEPT_BYTES, Log, end_of, log_file
 from suite.scheduling.remote import Order
 from suite.scheduling.shards import Shards, Text, end_of_dead_jobs
 from suite.scheduling.sharing import SharedQueue
+from suite.scheduling.site import FLUSH_SECONDS, Summary, on_signals
 from suite.store.leases import RESERVED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from suite.matrix import Cell
-    from suite.scheduling.local import Site, View
+    from suite.cell import Cell
     from suite.scheduling.shards import Submitted
+    from suite.scheduling.site import Site, View
     from suite.store import RunRow, Store
 
 POLL_SECONDS = 1.0

@@ -11,6 +11,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from suite.errors import SuiteError
+from suite.problems.problem import load_problem
 from suite.scheduling.messages import Finished, Job, Loaded, Measured, Noted, Ready
 from suite.scheduling.processes import lead_a_group
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from suite.records import Records
     from suite.scheduling.messages import Message
     from suite.scheduling.slots import Slot
-    from suite.training import Training
+    from suite.training.loop import Training
 
 _GONE = (EOFError, BrokenPipeError, ConnectionResetError)
 
@@ -101,9 +102,9 @@ def measuring(job: Job, device: torch.device, should_stop: Callable[[], bool]) -
 
 def _run(job: Job, device: torch.device, should_stop: Callable[[], bool]) -> Generator[Message, None, str]:
     from suite.scheduling.reference import reference_seconds
-    from suite.training import Training
+    from suite.training.loop import Training
 
-    problem = job.cell.problem.load(job.folders).to(device)
+    problem = load_problem(job.cell.problem, job.folders).to(device)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         training = Training(job.cell, problem, device)
@@ -131,6 +132,6 @@ def _records(job: Job, problem: Problem, training: Training) -> Iterator[Records
     """Of the training, and of what its network is compressed to."""
     yield from training
     if job.cell.compression is not None and training.outcome == "done":
-        from suite.compression.measuring import compressed
+        from suite.training.compression import compressed
 
         yield from compressed(job.cell, problem, training.network)

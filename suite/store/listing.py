@@ -18,7 +18,7 @@ from suite.store.tables import (
     IterationRow,
     RunRow,
 )
-from suite.tidy import Tidy
+from suite.store.tidy import Tidy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

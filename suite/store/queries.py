@@ -87,6 +87,17 @@ def course(store: Store, run: int, bins: int = 200) -> Course:
     )
 
 
+def end(store: Store, run: int) -> Course:
+    """The totals of a run's clock alone, from its last iteration; no bins and no phases."""
+    table = IterationRow.__table__
+    columns = [table.c[name] for name in ("iteration", "seconds", "cpu_seconds")]
+    query = sa.select(*columns).where(table.c.run_id == run).order_by(table.c.iteration.desc()).limit(1)
+    row = store.session.execute(query).first()
+    iterations, seconds, cpu_seconds = (0, 0.0, 0.0) if row is None else row
+    none = np.empty(0)
+    return Course(none, none, none, none, iterations, seconds, cpu_seconds, dict.fromkeys(PHASES, math.nan))
+
+
 def epochs(store: Store, run: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The complete epochs 1, 2, … of a run, and the mean batch loss of the steps of each, nats per example."""
     table = IterationRow.__table__

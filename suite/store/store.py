@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from suite.cell import Cell
     from suite.environment import Environment
-    from suite.matrix import Cell
     from suite.records import Records
     from suite.store.tables import Table
     from suite.store.values import Values

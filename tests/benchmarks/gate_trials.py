@@ -24,8 +24,7 @@ from tabulate import tabulate
 
 from suite.analysis.intervals import proportion_interval
 from suite.commands.gate import Measuring, Output, plan_of
-from suite.environment import current_environment
-from suite.fingerprint import fingerprint, library_fingerprint
+from suite.environment import current_environment, fingerprint, library_fingerprint
 from suite.gate.injections import INJECTIONS
 from suite.gate.selftest import SAME, TRIALS, trial
 from suite.gate.sides import HERE

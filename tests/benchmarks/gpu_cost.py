@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kfsvd.cholesky import add_diagonal
-from kfsvd.inverse import IN_FLOAT64, ON_HOST
+from kfsvd.linalg.cholesky import add_diagonal
+from kfsvd.linalg.eigh import IN_FLOAT64, ON_HOST
 from suite.environment import current_environment
 from tests.benchmarks.networks import NETWORKS, fits, seconds
 from tests.benchmarks.steady import loop
@@ -103,7 +103,7 @@ def inversions(device: str) -> str:
     return f"""## Inverses of all factors
 
 KFAC's damped factors of a whole network by Cholesky: each alone, the host waiting for its verdict; each alone, with one
-wait for all, as in `kfsvd/cholesky.py`; the same on four streams in turn; and those of one size in one
+wait for all, as in `kfsvd/linalg/cholesky.py`; the same on four streams in turn; and those of one size in one
 call.
 
 {table(headings, rows)}"""
@@ -126,7 +126,7 @@ def eigenpairs(device: str) -> str:
     return f"""## Eigenpairs of one matrix
 
 Milliseconds by the width, of four calls in a row the second fastest; on the host with one core, copies counted.
-`kfsvd.inverse.symmetric_eigh` takes the host up to {ON_HOST} and float64 up to {IN_FLOAT64}.
+`kfsvd.linalg.eigh.symmetric_eigh` takes the host up to {ON_HOST} and float64 up to {IN_FLOAT64}.
 
 {table(["width", "float32", "float64", "float32 on the host"], rows)}"""
 

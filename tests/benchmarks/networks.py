@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kfsvd import Curvature
-    from kfsvd.inverse import DampedInverse
+    from kfsvd.inverse.damped import DampedInverse
 
 DAMPING = 1.0
 METHODS: dict[str, tuple[str, dict[str, str]]] = {

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.environment import current_environment
-from suite.training import RECORD_SECONDS
+from suite.training.loop import RECORD_SECONDS
 from tests.reliability import KILLS, MOST_LOST, cores, put
 from tests.suite.helpers import command, environment, write_spec
 

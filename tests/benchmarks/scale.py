@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
-from suite.commands.matrix import load_matrix
 from suite.environment import current_environment
+from suite.plan.plan import load_matrix
 from suite.records import Records
 from suite.report import write_report
 from suite.store import RunRow, open_store
@@ -29,7 +29,7 @@ from tests.suite.helpers import SMALL, command, environment, write_spec
 from tests.suite.stores import begin, evaluations, finished, iterations, matrix_of
 
 if TYPE_CHECKING:
-    from suite.commands.matrix import Matrix
+    from suite.plan.plan import Matrix
 
 ROOT = Path(__file__).parents[2]
 

@@ -32,9 +32,9 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from kfsvd import NaturalGradient, fit, negative_log_likelihood, relative_error
-from kfsvd.low_rank import LowRankInverse
+from kfsvd.inverse.low_rank import LowRankInverse
 from suite.environment import current_environment
-from suite.report.palette import colour
+from suite.report.figures.palette import colour
 from tests.benchmarks.networks import NETWORKS, seconds
 from tests.benchmarks.steady import Loop, loop, ratio, refresh_ratio, rounds, state_bytes
 from tests.benchmarks.test_peers import PEERS, Ours

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from kfsvd import LayerSamples, fit, relative_error
-from kfsvd.cholesky import cholesky
+from kfsvd.linalg.cholesky import cholesky
 from kfsvd.rearrangement import cheaper_solver
 from kfsvd.rearrangement.gram import pair_count
 from tests.benchmarks import networks

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from kfsvd import LayerSamples
-from kfsvd.inverse import damped_inverse
-from kfsvd.low_rank import SMALL, low_rank_inverse
+from kfsvd.inverse.damped import damped_inverse
+from kfsvd.inverse.low_rank import SMALL, low_rank_inverse
+from kfsvd.linalg.thin import times_thin
+from kfsvd.network.samples import STRIP, moment
 from kfsvd.rearrangement import GramRearrangement, gram
-from kfsvd.samples import STRIP, moment
-from kfsvd.thin import times_thin
 from tests.benchmarks.networks import ratio
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def test_small_layers_are_inverted_densely(products: int, monkeypatch: pytest.Mo
     def dense() -> object:
         return damped_inverse(terms, 0.1, rule="factored_pi", guard="floor")
 
-    monkeypatch.setattr("kfsvd.low_rank.SMALL", (0, 0))
+    monkeypatch.setattr("kfsvd.inverse.low_rank.SMALL", (0, 0))
     start = low_rank_inverse(terms, 0.1, rule="factored_pi", guard="floor")
 
     def low_rank() -> object:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from kfsvd import NaturalGradient, Rates, calibrate, step_cost
+from kfsvd import NaturalGradient
 from kfsvd.optimizers import OPTIMIZERS
+from suite.cost import Rates, calibrate, step_cost
 from tests.benchmarks.networks import DAMPING, NETWORKS
 from tests.benchmarks.steady import Loop
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 import multiprocessing
 import statistics
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from kfsvd import negative_log_likelihood
-from suite.commands.matrix import load_matrix
+from suite.plan.plan import load_matrix
 from suite.problems import Folders, batches
+from suite.problems.problem import load_problem
 from suite.scheduling.messages import Measured
 from suite.store import open_store
-from suite.training import Training
+from suite.training.loop import Training
 from tests.suite.helpers import SMALL
 from tests.suite.stores import begin
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from suite.matrix import Cell
+    from suite.cell import Cell
     from suite.problems import Problem
     from suite.records import Evaluation
 
@@ -87,8 +87,8 @@ def test_recording_costs_under_two_percent(tmp_path: Path) -> None:
     quickstart = Path(__file__).parents[2] / "specs" / "quickstart.yaml"
     cell = load_matrix(quickstart, "dataset=digits,optimizer=adam,seed=0").cells[0]
     budget = cell.budget.model_copy(update={"iterations": ITERATIONS, "seconds": None})
-    cell = replace(cell, budget=budget, measure=cell.measure.model_copy(update={"loss_every": 10**6}))
-    problem = cell.problem.load(Folders.default())
+    cell = cell.changed(budget=budget, measure=cell.measure.model_copy(update={"loss_every": 10**6}))
+    problem = load_problem(cell.problem, Folders.default())
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     writer = context.Process(target=write, args=(theirs, tmp_path, SMALL))

@@ -8,7 +8,7 @@ import torch
 from kfsvd import APPROXIMATIONS, KroneckerEigenbasis, KroneckerSum, LayerSamples, fit, relative_error
 from kfsvd.approximations import approximation
 from kfsvd.averaging import WINDOW, RunningCurvature
-from kfsvd.samples import merged
+from kfsvd.network.samples import merged
 from tests.kfsvd import oracle
 from tests.kfsvd.conftest import make_samples, with_positions
 

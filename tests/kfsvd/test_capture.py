@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from kfsvd import capture, negative_log_likelihood
-from kfsvd.likelihoods import LIKELIHOODS
+from kfsvd.network.likelihoods import LIKELIHOODS
 
 
 def network(inplace: bool = False) -> nn.Sequential:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kfsvd import IndefiniteError
-from kfsvd.cholesky import NARROW, damped_cholesky_inverses
+from kfsvd.linalg.cholesky import NARROW, damped_cholesky_inverses
 
 SIZES = (3, 8, 3, NARROW, NARROW + 6, NARROW, NARROW + 6, 1, 3)
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import nn
 
-import kfsvd.low_rank
+import kfsvd.inverse.low_rank
 from kfsvd import capture, fit, natural_gradient, negative_log_likelihood, relative_error
-from kfsvd.cholesky import damped_cholesky_inverses
-from kfsvd.inverse import IN_FLOAT64, ON_HOST, symmetric_eigh
-from kfsvd.low_rank import LowRankInverse
+from kfsvd.inverse.low_rank import LowRankInverse
+from kfsvd.linalg.cholesky import damped_cholesky_inverses
+from kfsvd.linalg.eigh import IN_FLOAT64, ON_HOST, symmetric_eigh
 from tests.kfsvd.optimizers.loops import EVERY, INPUTS, equal, make, network, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -65,7 +65,7 @@ def test_every_step_rule_does(name: str, rule: str) -> None:
 
 @pytest.mark.parametrize("name", FACTORED)
 def test_low_rank_inverses_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kfsvd.low_rank, "SMALL", (0, 0))
+    monkeypatch.setattr(kfsvd.inverse.low_rank, "SMALL", (0, 0))
     wide = torch.rand(64, 300, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     losses = []
     for device in ("cpu", GPU):
@@ -87,7 +87,7 @@ def test_low_rank_inverses_do(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_training_in_single_precision_is_the_same_every_time(
     name: str, inverse: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kfsvd.low_rank, "SMALL", (0, 0))
+    monkeypatch.setattr(kfsvd.inverse.low_rank, "SMALL", (0, 0))
     inputs, models = torch.rand(64, 200, device=GPU), []
     for _ in range(2):
         torch.manual_seed(1)
@@ -122,7 +122,7 @@ def test_convolutions_do(name: str) -> None:
 def test_steps_between_refreshes_never_wait_for_the_device(
     name: str, inverse: str, rule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kfsvd.low_rank, "SMALL", (0, 0))
+    monkeypatch.setattr(kfsvd.inverse.low_rank, "SMALL", (0, 0))
     inputs = torch.rand(64, 200, device=GPU)
     model = nn.Sequential(nn.Linear(200, 150), nn.LayerNorm(150), nn.Linear(150, 200)).to(GPU)
     optimizer = make(name, model, inverse=inverse, refresh_every=100, step_rule=rule, damping=1.0)

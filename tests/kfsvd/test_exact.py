@@ -19,8 +19,8 @@ from kfsvd import (
     relative_error,
     spectrum_error,
 )
-from kfsvd.exact import fisher_spectrum
-from kfsvd.spectrum import leading_eigenvalues
+from kfsvd.curvature.sampled import fisher_spectrum
+from kfsvd.linalg.leading_eigenvalues import leading_eigenvalues
 from tests.kfsvd import oracle
 from tests.kfsvd.conftest import make_samples, with_positions
 
@@ -129,7 +129,7 @@ def test_the_spectrum_error_is_the_dense_one(method: str, name: str) -> None:
 
 def test_the_krylov_spectrum_is_the_dense_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rank-2 sum within the reduced range of its factors, and out of it."""
-    monkeypatch.setattr("kfsvd.spectrum._DENSE", 50)
+    monkeypatch.setattr("kfsvd.linalg.leading_eigenvalues._DENSE", 50)
     for m in (40, 7):
         samples = make_samples(m, 18, 15)
         approximation = fit("deflation", samples)
@@ -140,7 +140,7 @@ def test_the_krylov_spectrum_is_the_dense_one(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_eigenvalues_of_an_operator_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kfsvd.spectrum._DENSE", 50)
+    monkeypatch.setattr("kfsvd.linalg.leading_eigenvalues._DENSE", 50)
     diagonal = torch.linspace(-5, 4, 15 * 20, dtype=torch.float64).reshape(15, 20)
     values = leading_eigenvalues(lambda v: v * diagonal, (15, 20), 5, like=diagonal)
     torch.testing.assert_close(values, diagonal.flatten().flip(0)[:5], rtol=1e-5, atol=0)

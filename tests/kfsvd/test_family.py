@@ -10,7 +10,7 @@ import kfsvd
 from kfsvd import KroneckerSum, LayerSamples, fit
 from kfsvd.approximations import approximation
 from kfsvd.averaging import RunningCurvature
-from kfsvd.rank_one import RankOne
+from kfsvd.curvature.rank_one import RankOne
 from tests.kfsvd import oracle
 from tests.kfsvd.conftest import make_samples, with_positions
 from tests.kfsvd.optimizers.loops import INPUTS, equal, loss_of, make, network, train

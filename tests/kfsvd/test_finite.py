@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kfsvd.finite import all_finite
+from kfsvd.linalg.finite import all_finite
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from kfsvd import LayerSamples, best_relative_error, fisher, fit, relative_error
+from kfsvd import LayerSamples, best_relative_error, fit, relative_error
+from kfsvd import measures as fisher
 from tests.kfsvd import oracle
 from tests.kfsvd.conftest import make_samples
 

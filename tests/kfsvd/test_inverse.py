@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kfsvd import LayerSamples, fit
-from kfsvd.inverse import SpectralInverse
+from kfsvd.inverse.damped import SpectralInverse
 from tests.kfsvd.conftest import make_samples
 
 

@@ -42,7 +42,7 @@ def test_rank_one_exact_solve(method: str, damping: float) -> None:
 @pytest.mark.parametrize("method", ["deflation", "lanczos", "kfac_corrected"])
 @pytest.mark.parametrize(("d_in", "d_out"), [(5, 4), (15, 12)], ids=["dense", "conjugate-gradients"])
 def test_rank_two_exact_solve(method: str, d_in: int, d_out: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kfsvd.inverse.DENSE_LIMIT", 100)
+    monkeypatch.setattr("kfsvd.inverse.damped.DENSE_LIMIT", 100)
     approximation, gradient = fit(method, make_samples(40, d_in, d_out)), gradient_of(d_in, d_out)
     dense = approximation.dense().numpy()
     damping = 2 * max(1e-2, -np.linalg.eigvalsh(dense)[0])  # positive definite, and not by much

@@ -7,7 +7,7 @@ import scipy.linalg
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from kfsvd.rearrangement.lapack import largest_eigenpairs
+from kfsvd.linalg.few_eigenpairs import largest_eigenpairs
 
 
 def symmetric(size: int) -> torch.Tensor:

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 from kfsvd import LayerSamples, capture, negative_log_likelihood
-from kfsvd.layers import as_matrix, as_parameters, supported_layers, trained_parameters, why_unsupported
-from kfsvd.likelihoods import LIKELIHOODS
+from kfsvd.network.layers import as_matrix, as_parameters, supported_layers, trained_parameters, why_unsupported
+from kfsvd.network.likelihoods import LIKELIHOODS
 
 CONVOLUTIONS: dict[str, dict[str, Any]] = {
     "plain": {"kernel_size": 3},

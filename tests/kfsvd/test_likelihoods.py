@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kfsvd import negative_log_likelihood
-from kfsvd.likelihoods import LIKELIHOODS
+from kfsvd.network.likelihoods import LIKELIHOODS
 
 
 def test_losses_are_summed_over_outputs_and_kept_per_example() -> None:

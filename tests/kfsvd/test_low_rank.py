@@ -5,18 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-import kfsvd.low_rank
-import kfsvd.subspace
+import kfsvd.inverse.low_rank
+import kfsvd.linalg.subspace
 from kfsvd import IndefiniteError, KroneckerSum, LayerSamples, fit
-from kfsvd.inverse import FLOOR, DenseDirection, FactoredInverse, SpectralInverse, damped_factors
-from kfsvd.low_rank import LowRankInverse
+from kfsvd.inverse.damped import DenseDirection, FactoredInverse, SpectralInverse
+from kfsvd.inverse.damping import FLOOR, damped_factors
+from kfsvd.inverse.low_rank import LowRankInverse
 from tests.kfsvd.conftest import make_samples
 
 
 @pytest.fixture(autouse=True)
 def small_layers_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Low rank at widths that a dense oracle can take."""
-    monkeypatch.setattr(kfsvd.low_rank, "SMALL", (0, 0))
+    monkeypatch.setattr(kfsvd.inverse.low_rank, "SMALL", (0, 0))
 
 
 def decaying(m: int, d_in: int, d_out: int, seed: int = 0, power: float = 1.0) -> LayerSamples:
@@ -59,9 +60,9 @@ def error_of_product(inverse: LowRankInverse, curvature: KroneckerSum, damping: 
 @pytest.fixture(params=["exact", "iterative"])
 def decomposition(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways to the leading eigenpairs, at widths that a dense oracle can take."""
-    monkeypatch.setattr(kfsvd.subspace, "SMALL", 1000 if request.param == "exact" else 4)
-    monkeypatch.setattr(kfsvd.subspace, "COLD", 6)
-    monkeypatch.setattr(kfsvd.subspace, "EXTRA", 3)
+    monkeypatch.setattr(kfsvd.linalg.subspace, "SMALL", 1000 if request.param == "exact" else 4)
+    monkeypatch.setattr(kfsvd.linalg.subspace, "COLD", 6)
+    monkeypatch.setattr(kfsvd.linalg.subspace, "EXTRA", 3)
     return str(request.param)
 
 
@@ -202,14 +203,14 @@ def test_a_warm_start_finds_the_same_with_less(method: str, monkeypatch: pytest.
     curvature = fit(method, decaying(500, 300, 200))
     assert isinstance(curvature, KroneckerSum)
     steps = 0
-    iterate = kfsvd.subspace.Subspace.iterate
+    iterate = kfsvd.linalg.subspace.Subspace.iterate
 
-    def counted(self: kfsvd.subspace.Subspace, number: int = 1) -> None:
+    def counted(self: kfsvd.linalg.subspace.Subspace, number: int = 1) -> None:
         nonlocal steps
         steps += number
         iterate(self, number)
 
-    monkeypatch.setattr(kfsvd.subspace.Subspace, "iterate", counted)
+    monkeypatch.setattr(kfsvd.linalg.subspace.Subspace, "iterate", counted)
     cold = curvature.low_rank_inverse(0.01)
     from_cold, steps = steps, 0
     warm = curvature.low_rank_inverse(0.01, start=cold)

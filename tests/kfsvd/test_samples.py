@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kfsvd.samples import STRIP, moment
+from kfsvd.network.samples import STRIP, moment
 
 WIDTHS = (1, 3, 5, 16, 2 * STRIP, 2 * STRIP + 1, 3 * STRIP + 7)
 

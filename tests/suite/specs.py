@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from suite.faults import SpecError
-from suite.spec import Spec, load_spec
+from suite.spec.faults import SpecError
+from suite.spec.reading import Spec, load_spec
 
 SMALL = """\
 version: 1

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from suite.commands.matrix import Matrix, load_matrix
 from suite.environment import Environment
+from suite.plan.plan import Matrix, load_matrix
 from suite.records import Evaluation, FisherError, InverseRank, Iteration, Records
 from suite.store import RunRow
 from tests.suite.helpers import SMALL, write_spec
@@ -15,7 +15,7 @@ from tests.suite.helpers import SMALL, write_spec
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suite.matrix import Cell
+    from suite.cell import Cell
     from suite.store import Store
     from suite.store.leases import Claim
 

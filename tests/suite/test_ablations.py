@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from suite.ablations import Ablation
+from suite.spec.ablations import Ablation
 from tests.suite.specs import SMALL, changed, faults, loaded
 
 pytestmark = pytest.mark.usefixtures("working_folder")

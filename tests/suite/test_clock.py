@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from suite.clock import CPU_RESOLUTION, Clock
 from suite.records import PHASES
+from suite.training.clock import CPU_RESOLUTION, Clock
 
 
 def burn(seconds: float) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kfsvd.cost import model
+from suite.cost import model
 from suite.problems.data import DATASETS, dataset
 from suite.records import PHASES
 from tests.suite.helpers import SMALL, bench, write_spec

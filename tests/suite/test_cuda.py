@@ -17,7 +17,7 @@ from tests.suite.stores import matrix_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suite.matrix import Cell
+    from suite.cell import Cell
     from suite.scheduling.messages import Message
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from kfsvd import negative_log_likelihood
-from suite.commands.matrix import load_matrix
+from suite.plan.plan import load_matrix
 from suite.problems import Folders, batches
+from suite.problems.problem import load_problem
 from tests.suite.helpers import SMALL, bench, write_spec
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def test_every_cell_is_measured_once_on_both_slots(measured: Path) -> None:
 def test_losses_are_those_of_a_plain_torch_loop_to_the_last_bit(measured: Path, optimizer: str, seed: int) -> None:
     torch.set_num_threads(1)
     matrix = load_matrix(measured / "small.yaml", f"optimizer={optimizer},seed={seed}")
-    problem = matrix.cells[0].problem.load(Folders.default())
+    problem = load_problem(matrix.cells[0].problem, Folders.default())
     network = problem.network(seed)
     if optimizer == "sgd":
         reference: torch.optim.Optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)

@@ -3,8 +3,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from suite.faults import Fault, faults_of, key_path, shown
+from suite.errors import shown
 from suite.model import Model
+from suite.spec.faults import Fault, faults_of, key_path
 
 
 class Inner(Model):

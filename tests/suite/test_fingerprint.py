@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.fingerprint import fingerprint, library_fingerprint
+from suite.environment import fingerprint, library_fingerprint
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_line_ends_and_other_files_do_not_matter(folder: Path) -> None:
 
 def test_the_library_is_found_without_being_imported() -> None:
     program = (
-        "import sys; from suite.fingerprint import library_fingerprint as f; print(f());"
+        "import sys; from suite.environment import library_fingerprint as f; print(f());"
         "assert not {'kfsvd', 'torch'} & set(sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -57,7 +57,7 @@ def test_the_library_is_found_without_being_imported() -> None:
 
 
 def test_a_missing_library_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("suite.fingerprint.find_spec", lambda name: None)
+    monkeypatch.setattr("suite.environment.find_spec", lambda name: None)
     library_fingerprint.cache_clear()
     with pytest.raises(ModuleNotFoundError, match="kfsvd is not installed"):
         library_fingerprint()

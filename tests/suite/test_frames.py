@@ -16,14 +16,13 @@ import pandas as pd
 import pytest
 
 import suite
-from suite import frames
 from suite.commands.export import export
 from suite.errors import ExitCode, SuiteError
-from suite.frames import write_parquet
 from suite.records import Compressed, Records
 from suite.report import write_report
-from suite.store import open_store
-from suite.tidy import Tidy, kinds, write_csv, write_json
+from suite.store import frames, open_store
+from suite.store.frames import write_parquet
+from suite.store.tidy import Tidy, kinds, write_csv, write_json
 from tests.suite.helpers import SMALL, bench, write_spec
 from tests.suite.stores import evaluations, finished, fisher, iterations, kept, matrix_of
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite.grids import combinations, size, spelled
+from suite.spec.grids import combinations, size, spelled
 
 SCALARS = st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), st.none(), st.sampled_from(["a", "b"]))
 OPTIONS = st.dictionaries(

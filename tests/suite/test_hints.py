@@ -1,4 +1,4 @@
-from suite.hints import SHOWN, did_you_mean
+from suite.errors import SHOWN, did_you_mean
 
 
 def test_a_near_name_is_proposed() -> None:

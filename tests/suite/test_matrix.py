@@ -7,9 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from suite.cell import Cell
 from suite.errors import SuiteError
-from suite.faults import SpecError
-from suite.matrix import Cell, cells, select
+from suite.plan.cells import cells, select
+from suite.spec.faults import SpecError
 from tests.suite.specs import SMALL, changed, loaded
 
 pytestmark = pytest.mark.usefixtures("working_folder")
@@ -111,7 +112,7 @@ def test_a_group_is_all_seeds_of_one_content() -> None:
 
 def test_a_key_is_the_same_in_another_process() -> None:
     program = (
-        "from pathlib import Path; from suite.spec import load_spec; from suite.matrix import cells;"
+        "from pathlib import Path; from suite.spec.reading import load_spec; from suite.plan.cells import cells;"
         "print(*(cell.key for cell in cells(load_spec(Path('spec.yaml')))))"
     )
     expected = keys(GRID)

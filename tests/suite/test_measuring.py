@@ -11,19 +11,20 @@ import pytest
 import torch
 
 import kfsvd
-from kfsvd.low_rank import LowRankInverse
-from suite import training
-from suite.measuring import fisher_errors, inverse_ranks, mean_loss
-from suite.outline import Approximation
+from kfsvd.inverse.low_rank import LowRankInverse
 from suite.problems import Folders
-from suite.training import Training
+from suite.problems.problem import load_problem
+from suite.spec.schema import Approximation
+from suite.training.loop import Training
+from suite.training.loop import loop as training
+from suite.training.measures import fisher_errors, inverse_ranks, mean_loss
 from tests.suite.helpers import SMALL
 from tests.suite.stores import matrix_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suite.matrix import Cell
+    from suite.cell import Cell
     from suite.records import FisherError, Iteration
 
 NAMES: tuple[str, ...] = get_args(Approximation)
@@ -36,7 +37,7 @@ def cell_of(folder: Path, optimizer: str, text: str = ASKING) -> Cell:
 
 
 def run_of(cell: Cell) -> Training:
-    return Training(cell, cell.problem.load(Folders.default()), torch.device("cpu"))
+    return Training(cell, load_problem(cell.problem, Folders.default()), torch.device("cpu"))
 
 
 def trained(cell: Cell) -> tuple[Training, list[Iteration], list[FisherError]]:
@@ -143,7 +144,7 @@ def test_the_optimum_of_a_rank_is_worked_out_once_a_block(tmp_path: Path, monkey
         ranks.append(rank)
         return best(samples, rank)
 
-    monkeypatch.setattr("suite.measuring.best_relative_error", counted)
+    monkeypatch.setattr("suite.training.measures.best_relative_error", counted)
     trained(cell_of(tmp_path, "adam", ASKING.replace("iterations: 60", "iterations: 5")))
     assert sorted(ranks) == sorted([1, 2] * 2 * len(LAYERS)), "in batch and held out"
 
@@ -172,7 +173,7 @@ def test_measuring_changes_no_step_and_stops_the_clock(
 
 def test_all_optimizers_are_measured_on_the_same_examples_of_their_own_weights(tmp_path: Path) -> None:
     cells = [cell_of(tmp_path, optimizer) for optimizer in ("adam", "kpsvd")]
-    problem = cells[0].problem.load(Folders.default())
+    problem = load_problem(cells[0].problem, Folders.default())
     network = problem.network(1)
     first, second = (
         [r for r in fisher_errors(network, torch.optim.SGD(network.parameters()), problem, cell, 7) if not r.own]
@@ -186,7 +187,7 @@ def test_all_optimizers_are_measured_on_the_same_examples_of_their_own_weights(t
 @pytest.mark.parametrize("mode", [True, False])
 def test_measuring_leaves_mode_gradients_and_random_streams_as_they_were(tmp_path: Path, *, mode: bool) -> None:
     cell = cell_of(tmp_path, "adam")
-    problem = cell.problem.load(Folders.default())
+    problem = load_problem(cell.problem, Folders.default())
     network = problem.network(1).train(mode)
     for parameter in network.parameters():
         parameter.grad = torch.full_like(parameter, 3.0)
@@ -202,7 +203,7 @@ def test_measuring_leaves_mode_gradients_and_random_streams_as_they_were(tmp_pat
 @pytest.mark.parametrize("optimizer", ["adam", "kpsvd"])
 def test_a_step_that_ruins_the_weights_is_a_divergence_and_no_error(tmp_path: Path, optimizer: str) -> None:
     cell = cell_of(tmp_path, optimizer, ASKING.replace("fisher_every: 30", "fisher_every: 1"))
-    run = Training(cell, cell.problem.load(Folders.default()), torch.device("cpu"))
+    run = Training(cell, load_problem(cell.problem, Folders.default()), torch.device("cpu"))
     step, calls = run.optimizer.step, 0
 
     def ruinous(*_: object) -> None:
@@ -221,7 +222,7 @@ def test_a_step_that_ruins_the_weights_is_a_divergence_and_no_error(tmp_path: Pa
 
 def test_a_dead_layer_has_no_error_and_hurts_no_other(tmp_path: Path) -> None:
     cell = cell_of(tmp_path, "adam", ASKING.replace("activation: tanh", "activation: relu, code: activated"))
-    problem = cell.problem.load(Folders.default())
+    problem = load_problem(cell.problem, Folders.default())
     network = problem.network(1)
     with torch.no_grad():
         network.get_submodule("linear2").bias.fill_(-1e3)  # type: ignore[union-attr,operator]
@@ -235,7 +236,7 @@ WIDTHS = {"linear1": (65, 16), "linear2": (17, 4), "linear3": (5, 16), "linear4"
 
 
 def test_ranks_are_those_of_the_inverses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kfsvd.low_rank.SMALL", (0, 0))  # else layers as narrow as these are inverted densely
+    monkeypatch.setattr("kfsvd.inverse.low_rank.SMALL", (0, 0))  # else layers as narrow as these are inverted densely
     cell = cell_of(tmp_path, "kfac", SMALL.replace("damping: 1.0}", "damping: 1.0, inverse: low_rank}"))
     run = run_of(cell)
     assert inverse_ranks(run.optimizer, 0) == [], "before the first step there is no inverse"

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from suite.methods import METHODS
 from suite.methods.card import description, options, summary
 from suite.records import Records
-from suite.report.record import records
+from suite.report.sections.record import records
 from suite.store import open_store
 from tests.suite.helpers import SMALL, bench
 from tests.suite.stores import evaluations, finished, iterations, matrix_of

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from suite.matrix import cells
-from suite.spec import load_spec
+from suite.plan.cells import cells
+from suite.spec.reading import load_spec
 from tests.suite.helpers import bench, process
 from tests.suite.specs import SMALL, changed, faults
 
@@ -109,7 +109,7 @@ def test_data_and_network_of_ones_own_are_trained(folder: Path) -> None:
 def said(text: str) -> list[str]:
     Path("spec.yaml").write_text(text)
     script = (
-        "import sys; from pathlib import Path; from suite.spec import load_spec, SpecError\n"
+        "import sys; from pathlib import Path; from suite.spec.reading import load_spec, SpecError\n"
         "try:\n    load_spec(Path('spec.yaml'), allow_import=True)\n"
         "except SpecError as error:\n    print(error)\n"
     )

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from suite import yaml
-from suite.matrix import cells
-from suite.outline import PublishedOutline
-from suite.published import published, shipped
+from suite.plan.cells import cells
+from suite.spec.published import published, shipped
+from suite.spec.reading import yaml
+from suite.spec.schema import PublishedOutline
 from tests.suite.specs import SMALL, changed, faults, loaded
 
 pytestmark = pytest.mark.usefixtures("working_folder")

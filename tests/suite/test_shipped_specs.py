@@ -6,10 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from suite import yaml
-from suite.grids import size
-from suite.matrix import cells
-from suite.spec import load_spec
+from suite.plan.cells import cells
+from suite.spec.grids import size
+from suite.spec.reading import load_spec, yaml
 from tests.suite.specs import loaded
 
 FOLDER = Path(__file__).parents[2] / "specs"

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from suite.errors import ExitCode
-from suite.faults import SpecError
 from suite.methods.first_order import SGD
-from suite.outline import Approximation, BestOf, Between, Measure
-from suite.spec import Exclusion, Spec, base_label, load_spec, same_label
+from suite.spec.faults import SpecError
+from suite.spec.reading import Exclusion, Spec, base_label, load_spec, same_label
+from suite.spec.schema import Approximation, BestOf, Between, Measure
 from tests.suite.specs import SMALL, changed, faults, loaded
 
 pytestmark = pytest.mark.usefixtures("working_folder")
@@ -622,8 +622,8 @@ def test_ten_thousand_cells_are_planned_in_a_second_without_torch() -> None:
 import sys, time
 start = time.perf_counter()
 from pathlib import Path
-from suite.spec import load_spec
-from suite.matrix import cells
+from suite.spec.reading import load_spec
+from suite.plan.cells import cells
 keys = {cell.key for cell in cells(load_spec(Path("spec.yaml")))}
 seconds = time.perf_counter() - start
 print(seconds, len(keys), sorted({"torch", "sklearn", "scipy", "matplotlib", "alembic"} & set(sys.modules)))

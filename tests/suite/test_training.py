@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
-from suite import training as module
-from suite.measuring import inverse_ranks
 from suite.problems import Folders
-from suite.training import Training
+from suite.problems.problem import load_problem
+from suite.training.loop import Training
+from suite.training.loop import loop as module
+from suite.training.measures import inverse_ranks
 from tests.suite.helpers import SMALL
 from tests.suite.stores import matrix_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suite.matrix import Cell
+    from suite.cell import Cell
     from suite.records import InverseRank, Iteration, Records
 
 
@@ -30,8 +30,8 @@ def cell(tmp_path: Path) -> Cell:
 
 def training_of(cell: Cell, **budget: float | None) -> Training:
     bounds = {"iterations": None, "epochs": None, "seconds": None} | budget
-    cell = replace(cell, budget=cell.budget.model_copy(update=bounds))
-    return Training(cell, cell.problem.load(Folders.default()), torch.device("cpu"))
+    cell = cell.changed(budget=cell.budget.model_copy(update=bounds))
+    return Training(cell, load_problem(cell.problem, Folders.default()), torch.device("cpu"))
 
 
 def steps(batches: list[Records]) -> list[Iteration]:
@@ -127,7 +127,7 @@ def test_the_global_random_stream_does_not_matter(cell: Cell) -> None:
 
 
 def test_an_optimizer_may_have_a_batch_size_of_its_own(cell: Cell) -> None:
-    larger = replace(cell, method=cell.method.model_copy(update={"batch_size": 300}))
+    larger = cell.changed(method=cell.method.model_copy(update={"batch_size": 300}))
     rows = steps(list(training_of(larger, epochs=1.0)))
     assert len(rows) == 5  # 1,437 examples
     assert rows[0].epoch == pytest.approx(300 / 1437)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite.faults import Fault, SpecError
-from suite.yaml import DEEPEST_NESTING, LARGEST_FILE, Position, parse, read, resolve
+from suite.spec.faults import Fault, SpecError
+from suite.spec.yaml import DEEPEST_NESTING, LARGEST_FILE, Position, parse, read, resolve
 
 NAME = Path("some.yaml")
 

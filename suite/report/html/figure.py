@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suite.report.chart import BarChart, ScatterChart, in_words
-from suite.report.palette import dashes, in_the_dark
+from suite.report.figures.chart import BarChart, ScatterChart, in_words
+from suite.report.figures.palette import dashes, in_the_dark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from suite.report.chart import Chart, Choice, Style, Trace
-    from suite.report.document import Picture
+    from suite.report.figures.chart import Chart, Choice, Style, Trace
+    from suite.report.formats.document import Picture
 
 DIGITS = 6
 """Significant digits of the numbers of a chart."""

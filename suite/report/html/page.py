@@ -10,15 +10,15 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
-from suite.report.document import Code, Folded, Heading, Listing, Paragraph, Picture, Table
+from suite.report.figures.palette import DARK_PAGE, colour, in_the_dark
+from suite.report.formats.document import Code, Folded, Heading, Listing, Paragraph, Picture, Table
 from suite.report.html.figure import chart_figure, picture_figure
-from suite.report.palette import DARK_PAGE, colour, in_the_dark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from suite.report.chart import Chart
-    from suite.report.document import Block
+    from suite.report.figures.chart import Chart
+    from suite.report.formats.document import Block
 
 # Charts are drawn by some 300 lines of our own rather than by a library of canvas charts: SVG has text that is read
 # aloud and printed sharply, takes its colours from the page's scheme without being drawn again, and needs no licence.

@@ -9,7 +9,7 @@ import torch
 
 from kfsvd import IndefiniteError, KroneckerSum, LayerSamples, fit
 from kfsvd.compression import Quadratic
-from kfsvd.inverse import FLOOR, damped_factors
+from kfsvd.inverse.damping import FLOOR, damped_factors
 from tests.kfsvd.conftest import KRONECKER, make_samples
 
 if TYPE_CHECKING:

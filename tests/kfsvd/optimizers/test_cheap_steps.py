@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-import kfsvd.low_rank
-from kfsvd.low_rank import LowRankInverse
+import kfsvd.inverse.low_rank
+from kfsvd.inverse.low_rank import LowRankInverse
 from kfsvd.optimizers import OPTIMIZERS
 from tests.kfsvd.optimizers.loops import INPUTS, equal, loss_of, make, network, train
 from tests.kfsvd.optimizers.test_state_dict import OUT_OF_STEP, assert_continues
@@ -19,7 +19,7 @@ from tests.kfsvd.optimizers.test_state_dict import OUT_OF_STEP, assert_continues
 @pytest.fixture(autouse=True)
 def small_layers_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Low rank at widths that a dense oracle can take."""
-    monkeypatch.setattr(kfsvd.low_rank, "SMALL", (0, 0))
+    monkeypatch.setattr(kfsvd.inverse.low_rank, "SMALL", (0, 0))
 
 
 FACTORED = ["kfac", "kpsvd", "deflation", "lanczos", "kfac_corrected", "tkfac"]

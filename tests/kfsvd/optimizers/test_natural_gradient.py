@@ -207,7 +207,7 @@ def test_factors_are_averaged_with_the_published_weights() -> None:
 
 
 def test_a_flipped_second_term_does_not_cancel_its_past() -> None:
-    from kfsvd.kronecker import KroneckerSum
+    from kfsvd.curvature.kronecker_sum import KroneckerSum
 
     samples = kfsvd.LayerSamples(torch.randn(9, 4).double(), torch.randn(9, 3).double())
     past = kfsvd.fit("deflation", samples)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call, jacrev
 
 from kfsvd import ExactNaturalGradient, negative_log_likelihood
-from kfsvd.likelihoods import LIKELIHOODS, likelihood_named
+from kfsvd.network.likelihoods import LIKELIHOODS, likelihood_named
 from kfsvd.optimizers import OPTIMIZERS
 from kfsvd.optimizers.observer import Call, Observer
 from kfsvd.optimizers.quadratic import LM_FACTOR, Minimum, QuadraticModel, damping_after

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import kfsvd
-from kfsvd.coarse import coarse_correction, fisher_product
+from kfsvd.optimizers.coarse import coarse_correction, fisher_product
 from kfsvd.optimizers.two_level import Coarse, leading_vectors
 from tests.kfsvd.optimizers.loops import INPUTS, loss_of, make, network
 

@@ -9,7 +9,7 @@ from tests.suite.helpers import SMALL
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from suite.matrix import Cell
+    from suite.cell import Cell
 
 TRACK = """\
 compression:

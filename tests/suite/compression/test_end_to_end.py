@@ -154,7 +154,7 @@ def test_an_interrupted_cell_is_merged_once_and_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_run_that_diverged_in_training_is_a_gap(tmp_path: Path) -> None:
-    from suite.report.leaderboard import findings
+    from suite.report.collect import findings
 
     matrix = matrix_of(tmp_path, COMPRESSING)
     with open_store(f"sqlite:///{tmp_path}/made-up.sqlite") as store:

@@ -10,19 +10,20 @@ import pytest
 import torch
 from torch import nn
 
-from suite.compression.measuring import compressed
-from suite.compression.methods import Magnitude
-from suite.matrix import cells, compressions
-from suite.measuring import mean_loss
+from suite.methods.compression import Magnitude
+from suite.plan.cells import cells, compressions
 from suite.problems import Folders
-from suite.training import Training
+from suite.problems.problem import load_problem
+from suite.training.compression import compressed
+from suite.training.loop import Training
+from suite.training.measures import mean_loss
 from tests.suite.compression.specs import COMPRESSING, METHODS
 from tests.suite.specs import changed, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from suite.matrix import Cell
+    from suite.cell import Cell
     from suite.problems import Problem
     from suite.records import Compressed
 
@@ -39,7 +40,7 @@ def cell_of(method: str, text: str = COMPRESSING) -> Cell:
 @pytest.fixture
 def trained() -> tuple[Problem, nn.Module]:
     cell = cell_of("svd")
-    problem = cell.problem.load(Folders.default())
+    problem = load_problem(cell.problem, Folders.default())
     training = Training(cell, problem, torch.device("cpu"))
     list(training)
     return problem, training.network

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import pickle
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from kfsvd import KroneckerSum
 from kfsvd.approximations import approximation
 from kfsvd.compression import LOW_RANKS, PRUNINGS, FisherWeighted, Surgeon
-from suite.commands.matrix import Matrix
-from suite.compression.methods import AnyCompressor, Product, SumOfTwo
 from suite.errors import SuiteError
-from suite.matrix import Cell, cells, compressions, select
+from suite.methods.compression import AnyCompressor, Product, SumOfTwo
+from suite.plan.cells import cells, compressions, select
+from suite.plan.plan import Matrix
 from tests.suite.compression.specs import COMPRESSING, METHODS, TRACK, labels
 from tests.suite.helpers import SMALL
 from tests.suite.specs import changed, faults, loaded
+
+if TYPE_CHECKING:
+    from suite.cell import Cell
 
 pytestmark = pytest.mark.usefixtures("working_folder")
 

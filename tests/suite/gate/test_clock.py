@@ -152,7 +152,7 @@ class Fake:
 
 
 def test_rounds_alternate_sides_in_turning_order_and_leave_out_what_failed(working_folder: Path) -> None:
-    from suite.matrix import cells
+    from suite.plan.cells import cells
 
     log: list[str] = []
     chosen = [cell for cell in cells(loaded(SMALL)) if cell.seed == 0]

@@ -325,6 +325,6 @@ def test_cells_that_fail_in_the_other_revision_are_not_compared(repository: Path
 
 def test_a_revision_that_cannot_measure_the_spec_is_not_comparable(repository: Path) -> None:
     later = re.compile(r"^VERSION\b.*$", re.MULTILINE)
-    done = against_damaged(repository, "suite/outline.py", lambda text: later.sub("VERSION = 9", text))
+    done = against_damaged(repository, "suite/spec/schema.py", lambda text: later.sub("VERSION = 9", text))
     assert done.returncode == 5, done.stdout + done.stderr
     assert "the other revision cannot measure this spec" in done.stdout

@@ -12,12 +12,12 @@ from suite.gate import clock
 from suite.gate.running import Plan
 from suite.gate.selftest import SAME, TRIALS, trial
 from suite.gate.sides import CellError, Setting
-from suite.matrix import cells
+from suite.plan.cells import cells
 from tests.suite.specs import SMALL, loaded
 
 if TYPE_CHECKING:
+    from suite.cell import Cell
     from suite.gate.sides import Sources
-    from suite.matrix import Cell
 
 ITERATIONS = 20
 

@@ -10,7 +10,7 @@ import torch
 import kfsvd
 from suite.problems import Folders, Problem, ProblemSpec
 from suite.problems.data.images import Images
-from suite.problems.problem import entropy, make_problem, mean_example
+from suite.problems.problem import entropy, load_problem, make_problem, mean_example
 
 AUTOENCODER = {"kind": "autoencoder", "encoder": [5, 3]}
 MLP = {"kind": "mlp", "hidden": [5]}
@@ -235,7 +235,7 @@ def test_floors_are_those_of_the_examples_that_are_evaluated() -> None:
             "batch_size": 64,
         }
     )
-    problem = spec.load(Folders.default())
+    problem = load_problem(spec, Folders.default())
     assert problem.floors(None) == (problem.floor, problem.test_floor)
     train, test = problem.floors(100)
     for split, floor in ((problem.train, train), (problem.test, test)):

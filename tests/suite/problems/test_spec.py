@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from suite.problems import DATASETS, Folders, ProblemSpec
 from suite.problems.data import dataset
+from suite.problems.problem import load_problem
 
 AUTOENCODER = {"kind": "autoencoder", "encoder": [8, 2]}
 MLP = {"kind": "mlp", "hidden": [8]}
@@ -80,7 +81,7 @@ def test_all_examples_can_be_asked_for() -> None:
 
 
 def test_a_spec_loads_its_problem(folders: Folders) -> None:
-    problem = ProblemSpec.model_validate(GOOD | {"train_examples": 100}).load(folders)
+    problem = load_problem(ProblemSpec.model_validate(GOOD | {"train_examples": 100}), folders)
     assert (problem.name, problem.batch_size, problem.likelihood) == ("digits", 32, "bernoulli")
     assert (len(problem.train), len(problem.test)) == (100, 360)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from suite.records import Records
-from suite.report.leaderboard import findings
+from suite.report.collect import findings
 from suite.store import open_store
 from tests.suite.helpers import SMALL
 from tests.suite.stores import evaluations, finished, iterations, matrix_of
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from suite.report.leaderboard import Board, Findings
+    from suite.report.model import Board, Findings
 
 TWO = SMALL.replace(
     "seeds:",

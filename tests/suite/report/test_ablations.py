@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from suite.report.ablations import ablation_blocks, ablation_chart, against, sentences
-from suite.report.document import Heading, Paragraph, Picture, Table
-from suite.report.drawn import panels
-from suite.report.palette import colour
+from suite.report.figures.drawn import panels
+from suite.report.figures.palette import colour
+from suite.report.formats.document import Heading, Paragraph, Picture, Table
+from suite.report.sections.ablations import ablation_blocks, ablation_chart, against, sentences
 from tests.suite.report.made_up import DIVERGED, TWO, findings_of, three_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from suite.report.leaderboard import Findings
+    from suite.report.model import Findings
 
 TEXT = three_seeds(TWO) + "ablations: [{name: the *method*, question: 'Which?', optimizers: [kfac, kpsvd, sgd]}]\n"
 

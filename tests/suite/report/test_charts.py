@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from suite.records import Evaluation, Records
-from suite.report.chart import BarChart, LineChart, in_words
-from suite.report.charts import MOST_POINTS, charts
-from suite.report.leaderboard import findings
+from suite.report.collect import findings
+from suite.report.figures.chart import BarChart, LineChart, in_words
+from suite.report.figures.charts import MOST_POINTS, charts
 from suite.store import open_store
 from tests.suite.helpers import SMALL
 from tests.suite.report.test_figures import MANY
@@ -20,7 +20,7 @@ from tests.suite.stores import evaluations, finished, fisher, iterations, matrix
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suite.report.chart import Chart, Trace
+    from suite.report.figures.chart import Chart, Trace
 
 
 def charts_of(folder: Path, records: dict[tuple[str, int], tuple[Records, str]], text: str = SMALL) -> dict[str, Chart]:

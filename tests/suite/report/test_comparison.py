@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from suite.plan.stage import Stage
 from suite.records import Records
 from suite.report import write_report
-from suite.report.comparison import comparisons
-from suite.report.figures import draw_board
-from suite.report.leaderboard import findings
-from suite.report.multiples import small_multiples
-from suite.report.palette import colour
-from suite.stage import Stage
+from suite.report.collect import findings
+from suite.report.figures.figures import draw_board
+from suite.report.figures.multiples import small_multiples
+from suite.report.figures.palette import colour
+from suite.report.sections.comparison import comparisons
 from suite.store import open_store
 from tests.suite.helpers import SMALL
 from tests.suite.stores import evaluations, finished, fisher, iterations, matrix_of
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from suite.commands.matrix import Matrix
+    from suite.plan.plan import Matrix
     from suite.records import FisherError
-    from suite.report.leaderboard import Board
+    from suite.report.model import Board
     from suite.store import Store
 
 NAMES = ("kpsvd", "kfac", "lanczos")  # as the spec has them, which is not the order of the alphabet

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from suite.records import Compressed, Records
-from suite.report.compression import Kind, baselines, partners
-from suite.report.compression_figures import compression_charts
-from suite.report.compression_page import blocks, differences, losses
-from suite.report.document import Folded, Table
-from suite.report.leaderboard import findings
+from suite.report.collect import findings
+from suite.report.compression import baselines, partners
+from suite.report.figures.compression_figures import compression_charts
+from suite.report.formats.document import Folded, Table
+from suite.report.sections.compression_page import blocks, differences, losses
 from suite.store import open_store
 from tests.suite.compression.specs import COMPRESSING
 from tests.suite.specs import changed
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from suite.report.document import Block
+    from suite.report.formats.document import Block
+    from suite.report.model import Kind
 
 THREE = COMPRESSING.replace("seeds: [0, 1]", "seeds: [0, 1, 2]")
 LOSSES = {"magnitude": [30.0, 31.0, 32.0], "surgeon-kfac": [21.0, 22.0, 23.0], "surgeon-kpsvd": [20.9, 21.8, 22.7]}

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from suite.records import Records
-from suite.report import figures
-from suite.report.leaderboard import findings
-from suite.report.palette import colour
+from suite.report.collect import findings
+from suite.report.figures.figures import figures
+from suite.report.figures.palette import colour
 from suite.store import open_store
 from tests.suite.helpers import SMALL
 from tests.suite.stores import evaluations, finished, fisher, iterations, matrix_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from suite.report.leaderboard import Board
+    from suite.report.model import Board
 
 MANY = SMALL.replace("sgd, lr: 0.01}", "sgd, lr: [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09]}")
 

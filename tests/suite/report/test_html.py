@@ -15,14 +15,14 @@ import pytest
 
 from suite.records import Records
 from suite.report import write_report
-from suite.report.charts import charts
-from suite.report.document import Code, Folded, Heading, Paragraph, Picture, Table
+from suite.report.collect import findings
+from suite.report.figures.charts import charts
+from suite.report.figures.palette import DARK_PAGE, contrast
+from suite.report.formats.document import Code, Folded, Heading, Paragraph, Picture, Table
+from suite.report.formats.tables import TextTable
 from suite.report.html import render
 from suite.report.html.figure import as_json
-from suite.report.leaderboard import findings
-from suite.report.page import page
-from suite.report.palette import DARK_PAGE, contrast
-from suite.report.tables import TextTable
+from suite.report.sections.page import page
 from suite.store import open_store
 from tests.suite.helpers import SMALL
 from tests.suite.stores import evaluations, finished, fisher, iterations, kept, matrix_of
@@ -30,9 +30,9 @@ from tests.suite.stores import evaluations, finished, fisher, iterations, kept, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from suite.commands.matrix import Matrix
-    from suite.report.document import Block
-    from suite.report.leaderboard import Findings
+    from suite.plan.plan import Matrix
+    from suite.report.formats.document import Block
+    from suite.report.model import Findings
     from suite.store import Store
 
 EVIL = "<script>alert(1)</script></script><!-- \" ' & <b>bold</b> <img src=x onerror=alert(2)>"
@@ -279,7 +279,7 @@ def test_a_picture_without_a_chart_is_embedded_and_one_without_a_file_left_out()
 def test_pictures_that_no_chart_stands_for_are_drawn_for_the_page(
     store: Store, matrix: Matrix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("suite.report.charts.charts", lambda found: {})
+    monkeypatch.setattr("suite.report.figures.charts.charts", lambda found: {})
     text = written(store, matrix, tmp_path / "out", "html")
     assert text.count("data:image/png;base64,iVBOR") == 5
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]

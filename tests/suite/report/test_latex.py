@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from suite.records import Records
-from suite.report import latex, write_report
-from suite.report.document import Code, Folded, Heading, Paragraph, Picture, Table
-from suite.report.tables import TextTable
+from suite.report import write_report
+from suite.report.formats import latex
+from suite.report.formats.document import Code, Folded, Heading, Paragraph, Picture, Table
+from suite.report.formats.tables import TextTable
 from suite.store import open_store
 from tests.suite.helpers import SMALL
 from tests.suite.stores import evaluations, finished, fisher, iterations, matrix_of
@@ -20,7 +21,7 @@ from tests.suite.stores import evaluations, finished, fisher, iterations, matrix
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suite.report.document import Block
+    from suite.report.formats.document import Block
 
 HOSTILE = r"\input{/etc/passwd} 100% of $x_1$ & #2 ~ ^ {[*]} `a` <b> | \\ \end{document} ünï 中 ‖F − F̂‖ 2² -- —"
 BACK = {  # what a reader of TeX sees

@@ -8,7 +8,7 @@ import pytest
 
 from suite.analysis.intervals import UNKNOWN, Estimate, Interval
 from suite.analysis.summary import Spread
-from suite.report.numbers import duration, file_name, interval, markdown, number, with_interval, with_sd
+from suite.report.formats.numbers import duration, file_name, interval, markdown, number, with_interval, with_sd
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from suite.methods import METHODS
 from suite.methods.first_order import SGD
 from suite.records import PHASES
-from suite.report.palette import DARK_PAGE, PHASE_COLOURS, colour, contrast, dashes, in_the_dark, lines
+from suite.report.figures.palette import DARK_PAGE, PHASE_COLOURS, colour, contrast, dashes, in_the_dark, lines
 
 if TYPE_CHECKING:
     import pytest

@@ -11,10 +11,18 @@ from scipy import stats
 
 from suite.analysis.intervals import UNKNOWN, Estimate, Interval
 from suite.records import Records
-from suite.report.document import Heading, Paragraph, Picture, Table
-from suite.report.drawn import panels
-from suite.report.leaderboard import findings
-from suite.report.predictors import END, EQUAL, Prediction, prediction_blocks, prediction_chart, predictions, sentences
+from suite.report.collect import findings
+from suite.report.figures.drawn import panels
+from suite.report.formats.document import Heading, Paragraph, Picture, Table
+from suite.report.sections.predictors import (
+    END,
+    EQUAL,
+    Prediction,
+    prediction_blocks,
+    prediction_chart,
+    predictions,
+    sentences,
+)
 from suite.store import open_store
 from tests.suite.helpers import SMALL
 from tests.suite.stores import evaluations, finished, fisher, iterations, matrix_of
@@ -23,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from suite.report.leaderboard import Findings
+    from suite.report.model import Findings
 
 FIVE = SMALL.replace(
     "  kpsvd: {method: kpsvd, lr: 0.1, damping: 1.0}",

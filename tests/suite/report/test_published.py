@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from suite.records import Iteration, Records
-from suite.report.chart import LineChart
-from suite.report.document import Heading, Paragraph, Picture, Table
-from suite.report.drawn import panels
-from suite.report.further import further_charts
-from suite.report.leaderboard import findings
-from suite.report.page import page
-from suite.report.palette import colour
+from suite.report.collect import findings
+from suite.report.figures.chart import LineChart
+from suite.report.figures.drawn import panels
+from suite.report.figures.further import further_charts
+from suite.report.figures.palette import colour
+from suite.report.formats.document import Heading, Paragraph, Picture, Table
+from suite.report.sections.page import page
 from suite.store import open_store, queries
 from tests.suite.helpers import SMALL
 from tests.suite.stores import evaluations, finished, matrix_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from suite.report.leaderboard import Findings
+    from suite.report.model import Findings
 
 CURVES = """\
 label: Theirs & Co 2020

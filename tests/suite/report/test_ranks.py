@@ -11,11 +11,11 @@ import pytest
 
 from suite.records import Records
 from suite.report import write_report
-from suite.report.figures import draw_board
-from suite.report.leaderboard import findings
-from suite.report.multiples import rank_multiples
-from suite.report.palette import lines
-from suite.report.ranks import Kept, ranks
+from suite.report.collect import findings
+from suite.report.figures.figures import draw_board
+from suite.report.figures.multiples import rank_multiples
+from suite.report.figures.palette import lines
+from suite.report.sections.ranks import Kept, ranks
 from suite.store import open_store
 from tests.suite.stores import evaluations, finished, iterations, kept, matrix_of
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from suite.commands.matrix import Matrix
+    from suite.plan.plan import Matrix
     from suite.records import InverseRank
-    from suite.report.leaderboard import Board
+    from suite.report.model import Board
     from suite.store import Store
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from suite.records import Records
-from suite.report import tables, terminal_leaderboard, write_report
-from suite.report.leaderboard import findings
+from suite.report import terminal_leaderboard, write_report
+from suite.report.collect import findings
+from suite.report.formats import tables
 from suite.store import open_store
 from tests.suite.helpers import SMALL
 from tests.suite.stores import MACHINE, evaluations, finished, fisher, iterations, matrix_of
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from suite.commands.matrix import Matrix
+    from suite.plan.plan import Matrix
     from suite.store import Store
 
 FINAL = {("adam", 0): 17.0, ("adam", 1): 19.0, ("kfac", 0): 15.0, ("kfac", 1): 16.0, ("sgd", 0): 25.0}

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from suite.commands.matrix import load_matrix
+from suite.plan.plan import load_matrix
 from suite.records import Records
 from suite.report import write_comparison
-from suite.report.document import Heading, Paragraph, Table
-from suite.report.side_by_side import Source, page, sides
+from suite.report.formats.document import Heading, Paragraph, Table
+from suite.report.sections.side_by_side import Source, page, sides
 from suite.store import open_store
 from tests.suite import stores
 from tests.suite.helpers import SMALL, bench, write_spec
@@ -21,7 +21,7 @@ from tests.suite.stores import MACHINE, evaluations, finished, fisher, iteration
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suite.report.document import Block
+    from suite.report.formats.document import Block
     from suite.store import Store
 
 THREE = SMALL.replace("seeds: [0, 1]", "seeds: [0, 1, 2]")

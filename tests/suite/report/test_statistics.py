@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from suite.report import figures, html, latex, tables
-from suite.report.document import Heading, Listing
-from suite.report.flags import flags
-from suite.report.markdown import render
-from suite.report.page import page
+from suite.report import html
+from suite.report.figures.figures import figures
+from suite.report.formats import latex, tables
+from suite.report.formats.document import Heading, Listing
+from suite.report.formats.markdown import render
+from suite.report.sections.flags import flags
+from suite.report.sections.page import page
 from suite.report.statistics import against_baselines, overall, speedups
 from tests.suite.report.made_up import DIVERGED, TWO, board_of, findings_of, three_seeds
 

@@ -14,7 +14,7 @@ from tests.suite.report.made_up import DIVERGED, board_of, three_seeds
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suite.report.leaderboard import Board
+    from suite.report.model import Board
 
 LOSSES = {
     "adam": [[40, 30, 20], [42, 31, 22], [40, 32, 24]],

@@ -30,7 +30,7 @@ LONG = TWO.replace("iterations: 60", "iterations: 100000, seconds: 60")
 SECONDS = TWO.replace("iterations: 60", "iterations: 100000, seconds: 2")
 
 BEFORE_TRAINING = """
-    import suite.training as training
+    import suite.training.loop as training
 
     train = training.Training.__iter__
 

@@ -17,7 +17,7 @@ STUBBORN = """
     import signal
     import time
 
-    import suite.training as training
+    import suite.training.loop as training
 
     train = training.Training.__iter__
 

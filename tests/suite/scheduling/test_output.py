@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from suite.errors import printable
 from suite.scheduling.output import KEPT_BYTES, Log, Output
 from suite.store import open_store
-from suite.terminal import printable
 from tests.suite.helpers import bench, command, environment, write_spec
 from tests.suite.stores import begin, matrix_of
 

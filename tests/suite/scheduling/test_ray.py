@@ -94,7 +94,7 @@ def test_two_nodes_measure_what_local_workers_do_to_the_last_bit(cluster: Any, t
 def test_cells_that_go_down_with_their_node_are_run_again_on_another(cluster: Any, tmp_path: Path) -> None:
     """Two cells share the one GPU; they die with its node while a second one comes up."""
     wait = """
-        import suite.training as training
+        import suite.training.loop as training
 
         train = training.Training.__iter__
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import suite.scheduling.ray as executor
-from suite.bounds import Scheduling
 from suite.environment import current_environment
 from suite.problems import Folders
-from suite.scheduling.local import Site
 from suite.scheduling.messages import Finished
 from suite.scheduling.remote import Order, Placed
 from suite.scheduling.sharing import Provenance
+from suite.scheduling.site import Site
+from suite.spec.budget import Scheduling
 from suite.store import RunRow, open_store
 from suite.store.leases import Owner
 from tests.suite.helpers import SMALL
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from suite.matrix import Cell
+    from suite.cell import Cell
     from suite.store import Store
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from suite.training import RECORD_SECONDS
+from suite.training.loop import RECORD_SECONDS
 from tests.reliability import Evidence, fault
 from tests.suite.helpers import SMALL, bench, command, environment, write_spec
 from tests.suite.postgres import PASSWORD

@@ -106,7 +106,7 @@ def test_a_job_that_is_killed_costs_its_cell_and_keeps_what_it_measured(tmp_path
     write_spec(tmp_path, THREE.replace("iterations: 60", "iterations: 400"))
     slow = """
         import os, signal, time
-        import suite.training as training
+        import suite.training.loop as training
 
         train = training.Training.__iter__
 

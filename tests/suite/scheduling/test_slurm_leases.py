@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from suite.bounds import Scheduling
 from suite.scheduling.shards import Limits, Shards, Submitted
+from suite.spec.budget import Scheduling
 from suite.store import open_store
 from suite.store.leases import RESERVED, Owner
 from suite.store.merging import fold
@@ -24,7 +24,7 @@ from tests.suite.stores import MACHINE, claim, matrix_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suite.matrix import Cell
+    from suite.cell import Cell
     from suite.store import Store
 
 pytest.importorskip("submitit")
@@ -32,7 +32,7 @@ pytest.importorskip("submitit")
 SLOW = BEFORE_TRAINING.format("import time; time.sleep(12)")
 TOLD_TO_END = """
     import os, signal
-    import suite.training as training
+    import suite.training.loop as training
 
     train = training.Training.__iter__
 

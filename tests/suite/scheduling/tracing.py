@@ -15,7 +15,7 @@ import os
 import struct
 import time
 
-import suite.training as training
+import suite.training.loop as training
 
 make = training.Training.__init__
 

@@ -26,7 +26,7 @@ from tests.suite.store.test_migrations import upgrade
 from tests.suite.stores import MACHINE, begin, evaluations, finished, fisher, iterations, kept, matrix_of
 
 if TYPE_CHECKING:
-    from suite.matrix import Cell
+    from suite.cell import Cell
     from suite.store import Store
 
 PATHS = {"PYTHONPATH": str(Path(__file__).parents[3])}

@@ -12,14 +12,14 @@ import pytest
 import sqlalchemy as sa
 
 from suite.records import Records
-from suite.report.leaderboard import findings
+from suite.report.collect import findings
 from suite.store import open_store
 from tests.suite.helpers import SMALL
 from tests.suite.store.test_migrations import upgrade
 from tests.suite.stores import begin, evaluations, finished, iterations, matrix_of
 
 if TYPE_CHECKING:
-    from suite.matrix import Cell
+    from suite.cell import Cell
     from suite.store import Store
 
 FOUR = SMALL.replace("seeds: [0, 1]", "seeds: [0, 1, 2, 3]")

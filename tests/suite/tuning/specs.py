@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from suite.matrix import cells
-from suite.spec import load_spec
-from suite.tuning.studies import Tuned, tune
-from suite.tuning.trials import Outcome
+from suite.plan.cells import cells
+from suite.plan.studies import Tuned, tune
+from suite.plan.trials import Outcome
+from suite.spec.reading import load_spec
 from tests.suite.helpers import write_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from suite.matrix import Cell
-    from suite.spec import Spec
+    from suite.cell import Cell
+    from suite.spec.reading import Spec
 
 TUNED = """
 version: 1

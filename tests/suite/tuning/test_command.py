@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from suite.commands.matrix import load_matrix
+from suite.plan.plan import load_matrix
 from suite.store import open_store
 from tests.suite.helpers import bench, write_spec
 from tests.suite.tuning.specs import TUNED

@@ -9,8 +9,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from suite.commands.matrix import load_matrix
-from suite.spec import SpecError, load_spec
+from suite.plan.plan import load_matrix
+from suite.spec.reading import SpecError, load_spec
 from tests.suite.helpers import write_spec
 from tests.suite.tuning.specs import TUNED, spec_of
 

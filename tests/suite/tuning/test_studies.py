@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from suite.report.tuning import tuning_flags
-from suite.tuning.search import MOST_EXTENSIONS, ROUND
+from suite.plan.search import MOST_EXTENSIONS, ROUND
+from suite.report.sections.tuning import tuning_flags
 from tests.suite.tuning.specs import TUNED, spec_of, tuned
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suite.matrix import Cell
-    from suite.tuning.studies import Study, Tuned
+    from suite.cell import Cell
+    from suite.plan.studies import Study, Tuned
 
 
 def option(cell: Cell, name: str) -> Any:

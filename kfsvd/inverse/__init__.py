@@ -1,0 +1,1 @@
+"""Damped inverses of Kronecker sums, dense or of low rank."""

@@ -1,0 +1,1 @@
+"""What happens to a weight: the inputs that it meets, and the gradients at its outputs."""

@@ -1,0 +1,1 @@
+"""What is to be measured: the cells of a specification, and how far its tuning has come."""

@@ -1,0 +1,1 @@
+"""Blocks, tables and numbers as Markdown, LaTeX, CSV, JSON and Parquet."""

@@ -1,0 +1,1 @@
+"""What a specification says: reading YAML, and every fault of a file at once."""

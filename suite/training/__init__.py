@@ -1,0 +1,1 @@
+"""The timed loop: one cell trained, evaluated and measured."""
