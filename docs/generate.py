@@ -16,17 +16,25 @@ import textwrap
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import kfsvd
 from kfsvd.approximations import approximation
+from kfsvd.optimizers import entries, options_of
+from kfsvd.options.declare import declared, flattened
+from kfsvd.options.natural_gradient import Options
+from kfsvd.options.objects import CurvatureBatch, Damping, KLClip, LearningRate, LowRank, Refresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kfsvd.options.declare import Declared
+
 PAGE = Path(__file__).with_name("reference.md")
 
 MODULES = (
+    "kfsvd.options.objects",
     "kfsvd.optimizers.natural_gradient",
     "kfsvd.optimizers.kronecker",
     "kfsvd.optimizers.exact",
@@ -53,7 +61,7 @@ MODULES = (
     "kfsvd.optimizers.coarse",
     "kfsvd.measures",
     "kfsvd.network.samples",
-    "kfsvd.capture",
+    "kfsvd.network.capture",
     "kfsvd.network.layers",
     "kfsvd.network.likelihoods",
     "kfsvd.compression",
@@ -65,11 +73,11 @@ MODULES = (
     "kfsvd.compression.svd",
     "kfsvd.compression.row_weighted",
     "kfsvd.compression.fisher_weighted",
-    "suite.cost",
-    "suite.cost.model",
-    "suite.cost.rates",
 )
 """The order of the page. Modules without a public name are there for what they say; any others with some come last."""
+
+OBJECTS = (LearningRate, Damping, LowRank, Refresh, CurvatureBatch, KLClip)
+"""The small objects that options may be given in."""
 
 WITHIN = ("kfsvd.compression",)
 """Packages whose own public functions and classes are listed."""
@@ -213,6 +221,7 @@ def _class(name: str, cls: type) -> Iterator[str]:
     if bases:
         yield f"A `{'`, `'.join(bases)}`, with all that it offers."
     yield from _documentation(cls)
+    yield from _options(cls)
     for attribute, text in attributes(cls).items():
         yield f"**`{attribute}`** (attribute): {text}"
     for member, value in members(cls).items():
@@ -222,6 +231,45 @@ def _class(name: str, cls: type) -> Iterator[str]:
         else:
             yield _signature(f"{name}.{member}", value)
             yield from _documentation(value, cls)
+
+
+def _options(cls: type) -> Iterator[str]:
+    """The table of an optimizer's options; of a natural-gradient method, those that are not as for all."""
+    classes = {entry.where: entry for entry in entries().values()}
+    entry = classes.get(f"{cls.__module__}:{cls.__name__}")
+    natural = issubclass(cls, kfsvd.NaturalGradient)
+    shared, choices = flattened(Options) if natural else {}, dict[str, tuple[str, ...]]()
+    options = shared
+    if entry is not None:
+        options, choices = options_of(entry)
+        choices = {name: few for name, few in choices.items() if len(few) < len(accepted(options[name]).split(", "))}
+        alike = {name for name in shared if options[name] == shared[name]} - choices.keys()
+        options = {name: option for name, option in options.items() if name not in alike}
+    if not options:
+        return
+    objects = {own.option.flat: f"`{kind.__name__}.{own.name}`" for kind in OBJECTS for own in declared(kind).values()}
+    rows = ["| option | default | values | meaning |", "| --- | --- | --- | --- |"]
+    for name, option in options.items():
+        values = ", ".join(f"`{choice}`" for choice in choices[name]) if name in choices else accepted(option)
+        owner = f" ({objects[name]})" if name in objects and natural else ""
+        rows.append(f"| `{name}` | `{option.default!r}` | {values} | {option.option.says}{owner} |")
+    yield (
+        "Options:"
+        if cls is kfsvd.NaturalGradient or not natural
+        else "Options that differ from those of `NaturalGradient`:"
+    )
+    yield "\n".join(rows)
+
+
+def accepted(declared: Declared) -> str:
+    """The values of an option, in words."""
+    parts = get_args(declared.kind) if get_origin(declared.kind) in (Union, UnionType) else (declared.kind,)
+    choices = [f"`{choice}`" for part in parts if get_origin(part) is Literal for choice in get_args(part)]
+    signs = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
+    bounds = [f"{sign} {bound:g}" for name, sign in signs if (bound := getattr(declared.option, name)) is not None]
+    if {int, str} <= set(parts):
+        return "a number ≥ 1, or a schedule"
+    return ", ".join(choices or bounds) or ("true, false" if bool in parts else "any")
 
 
 def _documentation(value: Any, owner: type | None = None) -> Iterator[str]:
@@ -254,6 +302,12 @@ def _prose(text: str) -> Iterator[str]:
             yield paragraph
 
 
+def _spelled(annotation: Any) -> str:
+    """A type as the sources spell it."""
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return re.sub(r"\bkfsvd(\.\w+)+\.(\w+)", r"\2", text)
+
+
 def _signature(name: str, function: Any) -> str:
     shown, keyword_only = [], False
     for p in parameters(function):
@@ -262,7 +316,7 @@ def _signature(name: str, function: Any) -> str:
             keyword_only = True
         prefix = "*" if p.kind is p.VAR_POSITIONAL else "**" if p.kind is p.VAR_KEYWORD else ""
         default = "" if p.default is p.empty else f" = {p.default!r}"
-        shown.append(f"{prefix}{p.name}: {p.annotation}{default}")
+        shown.append(f"{prefix}{p.name}: {_spelled(p.annotation)}{default}")
     returned = inspect.signature(function).return_annotation
     result = "" if inspect.isclass(function) or returned is inspect.Signature.empty else f" -> {returned}"
     line = f"{name}({', '.join(shown)}){result}"
@@ -278,7 +332,7 @@ def _approximations() -> str:
         options = ", ".join(f"`{field.name}={field.default!r}`" for field in fields(cls))
         summary = parsed(cls.__doc__).text.split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
         lists = (", ".join(f"`{choice}`" for choice in each) for each in (cls.averagings, method.damping_rules))
-        rows.append(f"| `{name}` | {summary} | {options} | `{cls.curvature.__name__}` | {' | '.join(lists)} |")
+        rows.append(f"| `{name}` | {summary} | {options} | `{method.curvature.__name__}` | {' | '.join(lists)} |")
     return "\n".join(rows)
 
 

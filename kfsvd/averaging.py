@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, get_args
 
-from kfsvd.approximations.base import Averaging
 from kfsvd.linalg.finite import all_finite
 from kfsvd.network.samples import LayerSamples, merged
+from kfsvd.options.choices import Averaging
 
 if TYPE_CHECKING:
     from torch import Tensor

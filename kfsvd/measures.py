@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kfsvd.curvature.sampled import SampledFisher, check_corresponding, fisher_spectrum, natural_gradient, network_gram
-from kfsvd.rearrangement import Solver, rearranged
+from kfsvd.rearrangement import rearranged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from kfsvd.curvature.base import Curvature
     from kfsvd.network.samples import LayerSamples
+    from kfsvd.options.choices import Solver
 
 _TAIL = 1e-6
 """Share of ‖F‖ in the eigenvalues that a spectrum error may leave out."""

@@ -8,15 +8,20 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 import kfsvd
-from kfsvd.optimizers.options import Options
+from kfsvd.optimizers import OPTIMIZERS, entries, options_of
+from kfsvd.options.declare import flattened
 from suite.records import Records
 from suite.store import open_store
 from tests.suite.stores import evaluations, finished, iterations, matrix_of
+
+if TYPE_CHECKING:
+    from kfsvd.options.registry import Entry
 
 ROOT = Path(__file__).parents[1]
 GUIDE, BENCHMARK = ((ROOT / "docs" / name).read_text() for name in ("guide.md", "benchmark.md"))
@@ -63,15 +68,25 @@ def test_every_public_callable_says_what_it_is_and_what_it_takes(name: str, memb
     documented = set(generate.arguments_of(function, owner)[0])
     for referred in re.findall(r"(?:those of|as in) `(\w+)`", function.__doc__ if owner is None else ""):
         documented |= set(generate.arguments_of(NAMES[referred])[0])
+    if owner is None and hasattr(function, "declares"):
+        documented |= set(flattened(function.declares))  # in the table of its options, by another test
+        documented |= set(function.declares.__annotations__)
     missing = [p.name for p in generate.parameters(function) if p.name not in documented]
-    if "options" in missing and set(Options.__annotations__) <= documented:
-        missing.remove("options")
     assert not missing
 
 
-def test_all_shared_options_are_documented() -> None:
-    documented = generate.arguments_of(kfsvd.NaturalGradient)[0]
-    assert set(Options.__annotations__) <= set(documented)
+@pytest.mark.parametrize(("name", "entry"), entries().items())
+def test_every_option_is_in_the_reference(name: str, entry: Entry) -> None:
+    """With its default: in the table of its class, or in that of all natural-gradient optimizers."""
+    names = [entry.where.partition(":")[2], *(["NaturalGradient"] if name in OPTIMIZERS else [])]
+    own, shared = (
+        re.findall(rf"\n### {title}\n(.*?)(?=\n### |\Z)", generate.reference(), re.DOTALL)[0]
+        for title in (names[0], names[-1])
+    )
+    for option, declared in options_of(entry)[0].items():
+        row = f"\n| `{option}` | "
+        section = own if row in own else shared
+        assert f"{row}`{declared.default!r}` | " in section, (name, option)
 
 
 def test_constants_say_what_they_are() -> None:
@@ -136,5 +151,5 @@ def test_the_defaults_in_the_guide_are_measured_and_real() -> None:
     optimizer = kfsvd.KPSVD(torch.nn.Linear(2, 2), "gaussian")
     assert optimizer.param_groups[0]["lr"] == 0.3
     assert optimizer.param_groups[0]["damping"] == 0.1
-    chosen = (optimizer.kl_clip, optimizer.averaging, optimizer.guard, optimizer.step_rule)
-    assert chosen == (0.1, "factors", "floor", "kl_clip")
+    chosen = (optimizer.step_rule, optimizer.averaging, optimizer.damping.guard)
+    assert chosen == (kfsvd.KLClip(0.1), "factors", "floor")

@@ -22,13 +22,13 @@ FLOORS = (  # from the top down; a room is a module or a package right below `kf
     "suite.store suite.training",
     "suite.cell suite.environment",
     "suite.spec kfsvd",
-    "suite.methods suite.cost",
+    "kfsvd._public suite.methods suite.cost",
     "kfsvd.optimizers",
     "kfsvd.averaging kfsvd.compression",
     "kfsvd.approximations kfsvd.measures",
-    "kfsvd.curvature suite.problems",
-    "kfsvd.inverse kfsvd.rearrangement suite.plugins",
-    "kfsvd.linalg kfsvd.network suite.analysis suite.errors suite.model suite.records",
+    "kfsvd.curvature kfsvd.rearrangement suite.problems",
+    "kfsvd.inverse kfsvd.network suite.plugins",
+    "kfsvd._lazy kfsvd.linalg kfsvd.options suite.analysis suite.errors suite.model suite.records",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(reversed(FLOORS)) for room in rooms.split()}
 

@@ -14,9 +14,9 @@ from kfsvd.approximations.kfac import KFAC
 from kfsvd.approximations.kfac_corrected import KFACCorrected
 from kfsvd.approximations.kpsvd import KPSVD
 from kfsvd.approximations.lanczos import Lanczos
-from kfsvd.approximations.registry import made
 from kfsvd.approximations.tkfac import TKFAC
 from kfsvd.approximations.tnt import TNT
+from kfsvd.options.registry import made
 
 if TYPE_CHECKING:
     from kfsvd.curvature.base import Curvature
@@ -37,7 +37,7 @@ APPROXIMATIONS: dict[str, type[Approximation]] = {
 }
 """Every approximation by its name for `kfsvd.fit` and the optimizers: its class, whose fields are its options."""
 
-__all__ = ["APPROXIMATIONS", "Approximation", "approximation", "fit"]
+__all__ = ["APPROXIMATIONS", "Approximation", "approximation", "fit", "sums"]
 
 
 def approximation(method: str, **options: Any) -> Approximation:
@@ -70,3 +70,14 @@ def fit(method: str, samples: LayerSamples, **options: Any) -> Curvature:
 
     """
     return approximation(method, **options).fit(samples)
+
+
+def sums(most: int) -> list[str]:
+    """The names of the approximations whose F̂ is a sum of Kronecker products.
+
+    Args:
+        most: the most products that it may have, at the approximation's default rank.
+
+    """
+    products = {name: kind().products for name, kind in APPROXIMATIONS.items()}
+    return [name for name, count in products.items() if count is not None and count <= most]

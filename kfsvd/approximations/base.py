@@ -4,34 +4,45 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
-from kfsvd.curvature.kronecker_sum import KroneckerSum
+from kfsvd.options.declare import check_fields
 
 if TYPE_CHECKING:
-    pass
     from kfsvd.curvature.base import Curvature
-    from kfsvd.inverse.damping import DampingRule
     from kfsvd.network.samples import LayerSamples
-
-Averaging = Literal["factors", "stream", "samples"]
-"""The averages of F̂ over refreshes; `kfsvd.averaging` says what each is."""
+    from kfsvd.options.choices import Averaging, DampingRule
 
 
 @dataclass(frozen=True)
 class Approximation(ABC):
     """A method that fits F̂ to a layer's Fisher block; its options are its fields.
 
-    A subclass is a frozen dataclass with a `name` and a `fit`. Registered in `kfsvd.APPROXIMATIONS`, it is known to
+    A subclass is a frozen dataclass with a `name` and a `fit`. Its module loads torch only when it fits, so that a
+    specification can name it without torch. Registered in `kfsvd.APPROXIMATIONS`, it is known to
     `kfsvd.fit`; without that, it can be handed to `kfsvd.NaturalGradient` as it is.
     """
 
     name: ClassVar[str]
     """What `kfsvd.fit` and a specification call it."""
-    curvature: ClassVar[type[Curvature]] = KroneckerSum
-    """The form of its F̂."""
     averagings: ClassVar[tuple[Averaging, ...]] = ("factors", "samples")
     """The averagings that it is made for; see `kfsvd.averaging`."""
+
+    def __post_init__(self) -> None:
+        """Refuse a field that is out of range."""
+        check_fields(self)
+
+    @property
+    def curvature(self) -> type[Curvature]:
+        """The form of its F̂."""
+        from kfsvd.curvature.kronecker_sum import KroneckerSum
+
+        return KroneckerSum
+
+    @property
+    def products(self) -> int | None:
+        """The number of Kronecker products of its F̂; None if F̂ has another form."""
+        return 1
 
     @property
     def damping_rules(self) -> tuple[DampingRule, ...]:
@@ -64,6 +75,8 @@ class Approximation(ABC):
             TypeError: its F̂ is no sum of Kronecker products, and it does not say how that is averaged.
 
         """
+        from kfsvd.curvature.kronecker_sum import KroneckerSum
+
         new = self.fit(samples)
         if isinstance(past, KroneckerSum) and isinstance(new, KroneckerSum):
             return past.average(new, rho)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Annotated
 
 from kfsvd.approximations.base import Approximation
 from kfsvd.approximations.kfac import KFAC
 from kfsvd.approximations.kpsvd import KPSVD
-from kfsvd.curvature.eigenbasis import KroneckerEigenbasis
+from kfsvd.options.choices import Basis, Solver
+from kfsvd.options.declare import Option
 
 if TYPE_CHECKING:
     from kfsvd.curvature.base import Curvature
+    from kfsvd.curvature.eigenbasis import KroneckerEigenbasis
     from kfsvd.curvature.kronecker_sum import KroneckerSum
-    from kfsvd.inverse.damping import DampingRule
     from kfsvd.network.samples import LayerSamples
-    from kfsvd.rearrangement import Solver
-
-Basis = Literal["kfac", "kpsvd"]
+    from kfsvd.options.choices import DampingRule
 
 
 @dataclass(frozen=True)
@@ -34,13 +33,12 @@ class EKFAC(Approximation):
     """
 
     name = "ekfac"
-    curvature = KroneckerEigenbasis
-    basis: Basis = "kfac"
-    solver: Solver = "auto"
+    basis: Annotated[Basis, Option("whose eigenvectors are the basis")] = "kfac"
+    solver: Annotated[Solver, Option("how KPSVD's basis is found")] = "auto"
 
-    def __post_init__(self) -> None:
-        if self.basis not in get_args(Basis):
-            raise ValueError(f"basis must be one of {', '.join(get_args(Basis))}; got {self.basis!r}")
+    @property
+    def products(self) -> None:
+        """F̂ is no sum of Kronecker products."""
 
     @property
     def damping_rules(self) -> tuple[DampingRule, ...]:
@@ -49,10 +47,14 @@ class EKFAC(Approximation):
 
     def fit(self, samples: LayerSamples) -> KroneckerEigenbasis:
         """The product's eigenvectors, and the diagonal of F in them."""
+        from kfsvd.curvature.eigenbasis import KroneckerEigenbasis
+
         return KroneckerEigenbasis.of(self._product(samples), samples)
 
     def average(self, past: Curvature, samples: LayerSamples, rho: float) -> KroneckerEigenbasis:
         """The basis of the averaged factors, and in it the exact diagonal of ρ F̂_past + (1 − ρ) F_new."""
+        from kfsvd.curvature.eigenbasis import KroneckerEigenbasis
+
         assert isinstance(past, KroneckerEigenbasis)
         new = KroneckerEigenbasis.of(past.factors.average(self._product(samples), rho), samples)
         scales = past.diagonal_in(new.basis_in, new.basis_out).lerp(new.scales, 1 - rho)
@@ -61,3 +63,10 @@ class EKFAC(Approximation):
     def _product(self, samples: LayerSamples) -> KroneckerSum:
         """The single Kronecker product whose eigenvectors are the basis."""
         return (KFAC() if self.basis == "kfac" else KPSVD(solver=self.solver)).fit(samples)
+
+    @property
+    def curvature(self) -> type[KroneckerEigenbasis]:
+        """The form of its F̂."""
+        from kfsvd.curvature.eigenbasis import KroneckerEigenbasis
+
+        return KroneckerEigenbasis

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kfsvd.approximations.base import Approximation
-from kfsvd.curvature.rank_one import RankOne
 
 if TYPE_CHECKING:
     from kfsvd.curvature.base import Curvature
-    from kfsvd.inverse.damping import DampingRule
+    from kfsvd.curvature.rank_one import RankOne
     from kfsvd.network.samples import LayerSamples
+    from kfsvd.options.choices import DampingRule
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,10 @@ class Eva(Approximation):
     """
 
     name = "eva"
-    curvature = RankOne
+
+    @property
+    def products(self) -> None:
+        """F̂ is no sum of Kronecker products."""
 
     @property
     def damping_rules(self) -> tuple[DampingRule, ...]:
@@ -31,12 +34,23 @@ class Eva(Approximation):
 
     def fit(self, samples: LayerSamples) -> RankOne:
         """The weighted means; the weights' sum is the scale of m_g, as in KFAC."""
+        from kfsvd.curvature.rank_one import RankOne
+
         w = samples.normalised_weights.to(samples.activations.dtype)
         a, g = samples.by_position
         return RankOne((w / w.sum()) @ a.mean(1), w @ g.sum(1))
 
     def average(self, past: Curvature, samples: LayerSamples, rho: float) -> RankOne:
         """Of ρ times the past vectors and (1 − ρ) times the new ones."""
+        from kfsvd.curvature.rank_one import RankOne
+
         assert isinstance(past, RankOne)
         new = self.fit(samples)
         return RankOne(past.inner.lerp(new.inner, 1 - rho), past.outer.lerp(new.outer, 1 - rho))
+
+    @property
+    def curvature(self) -> type[RankOne]:
+        """The form of its F̂."""
+        from kfsvd.curvature.rank_one import RankOne
+
+        return RankOne

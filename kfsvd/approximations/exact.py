@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kfsvd.approximations.base import Approximation
-from kfsvd.curvature.sampled import SampledFisher
 
 if TYPE_CHECKING:
-    from kfsvd.inverse.damping import DampingRule
+    from kfsvd.curvature.sampled import SampledFisher
     from kfsvd.network.samples import LayerSamples
+    from kfsvd.options.choices import DampingRule
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,11 @@ class Exact(Approximation):
     """F̂ = F; its damped inverse is Woodbury's."""
 
     name = "exact"
-    curvature = SampledFisher
     averagings = ("samples",)
+
+    @property
+    def products(self) -> None:
+        """F̂ is no sum of Kronecker products."""
 
     @property
     def damping_rules(self) -> tuple[DampingRule, ...]:
@@ -28,4 +31,13 @@ class Exact(Approximation):
 
     def fit(self, samples: LayerSamples) -> SampledFisher:
         """The samples as they are."""
+        from kfsvd.curvature.sampled import SampledFisher
+
         return SampledFisher(samples)
+
+    @property
+    def curvature(self) -> type[SampledFisher]:
+        """The form of its F̂."""
+        from kfsvd.curvature.sampled import SampledFisher
+
+        return SampledFisher

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kfsvd.approximations.base import Approximation
-from kfsvd.curvature.inputs_only import InputKronecker
 
 if TYPE_CHECKING:
-    from kfsvd.inverse.damping import DampingRule
+    from kfsvd.curvature.inputs_only import InputKronecker
     from kfsvd.network.samples import LayerSamples
+    from kfsvd.options.choices import DampingRule
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,6 @@ class FOOF(Approximation):
     """
 
     name = "foof"
-    curvature = InputKronecker
 
     @property
     def damping_rules(self) -> tuple[DampingRule, ...]:
@@ -30,5 +29,14 @@ class FOOF(Approximation):
 
     def fit(self, samples: LayerSamples) -> InputKronecker:
         """The inputs' second moment, a weighted mean."""
+        from kfsvd.curvature.inputs_only import InputKronecker
+
         w = samples.normalised_weights
         return InputKronecker.of(samples.input_moment(w / w.sum()), samples.shape[0])
+
+    @property
+    def curvature(self) -> type[InputKronecker]:
+        """The form of its F̂."""
+        from kfsvd.curvature.inputs_only import InputKronecker
+
+        return InputKronecker

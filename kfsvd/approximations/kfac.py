@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kfsvd.approximations.base import Approximation
-from kfsvd.curvature.kronecker_sum import KroneckerSum
 
 if TYPE_CHECKING:
+    from kfsvd.curvature.kronecker_sum import KroneckerSum
     from kfsvd.network.samples import LayerSamples
 
 
@@ -23,5 +23,7 @@ class KFAC(Approximation):
 
         So A stays E[Σ_t a_t a_tᵀ] where every example comes with several samples that add up, as in the exact Fisher.
         """
+        from kfsvd.curvature.kronecker_sum import KroneckerSum
+
         w = samples.normalised_weights
         return KroneckerSum(((samples.input_moment(w / w.sum()), samples.output_moment(w / samples.positions)),))

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kfsvd.approximations.kfac import KFAC
-from kfsvd.approximations.singular_pairs import SingularPairs, stream_step
-from kfsvd.curvature.kronecker_sum import KroneckerSum
-from kfsvd.rearrangement import rearranged
+from kfsvd.approximations.singular_pairs import Rank, SingularPairs, stream_step
 
 if TYPE_CHECKING:
     from kfsvd.curvature.base import Curvature
+    from kfsvd.curvature.kronecker_sum import KroneckerSum
     from kfsvd.network.samples import LayerSamples
 
 
@@ -23,10 +22,13 @@ class KFACCorrected(SingularPairs):
     """
 
     name = "kfac_corrected"
-    rank: int = 2
+    rank: Rank = 2
 
     def fit(self, samples: LayerSamples) -> KroneckerSum:
         """KFAC's product, and the leading pairs of its residual."""
+        from kfsvd.curvature.kronecker_sum import KroneckerSum
+        from kfsvd.rearrangement import rearranged
+
         terms = KFAC().fit(samples).terms
         if self.rank > 1:
             z = rearranged(samples, self.solver).without_kfac()
@@ -35,6 +37,8 @@ class KFACCorrected(SingularPairs):
 
     def stream(self, past: Curvature, samples: LayerSamples, rho: float) -> Curvature:
         """KFAC's factors averaged, and a power step on the residual that their new average leaves."""
+        from kfsvd.curvature.kronecker_sum import KroneckerSum
+
         assert isinstance(past, KroneckerSum)
         first = KroneckerSum(past.terms[:1]).average(KFAC().fit(samples), rho)
         return stream_step(KroneckerSum(first.terms + past.terms[1:]), samples, rho, fixed=1)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kfsvd.approximations.singular_pairs import SingularPairs
-from kfsvd.curvature.kronecker_sum import KroneckerSum
-from kfsvd.rearrangement import rearranged
 
 if TYPE_CHECKING:
+    from kfsvd.curvature.kronecker_sum import KroneckerSum
     from kfsvd.network.samples import LayerSamples
 
 
@@ -24,5 +23,8 @@ class KPSVD(SingularPairs):
 
     def fit(self, samples: LayerSamples) -> KroneckerSum:
         """The truncated Kronecker product singular value decomposition of F."""
+        from kfsvd.curvature.kronecker_sum import KroneckerSum
+        from kfsvd.rearrangement import rearranged
+
         z = rearranged(samples, self.solver, first_only=self.rank == 1)
         return KroneckerSum(tuple(z.factors(pair) for pair in z.leading(self.rank)))

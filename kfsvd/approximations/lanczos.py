@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kfsvd.approximations.singular_pairs import SingularPairs
-from kfsvd.curvature.kronecker_sum import KroneckerSum
-from kfsvd.rearrangement import rearranged
+from kfsvd.approximations.singular_pairs import Rank, SingularPairs
 
 if TYPE_CHECKING:
+    from kfsvd.curvature.kronecker_sum import KroneckerSum
     from kfsvd.network.samples import LayerSamples
 
 
@@ -21,9 +20,12 @@ class Lanczos(SingularPairs):
     """
 
     name = "lanczos"
-    rank: int = 2
+    rank: Rank = 2
 
     def fit(self, samples: LayerSamples) -> KroneckerSum:
         """All products from one Krylov space."""
+        from kfsvd.curvature.kronecker_sum import KroneckerSum
+        from kfsvd.rearrangement import rearranged
+
         z = rearranged(samples, self.solver)
         return KroneckerSum(tuple(z.factors(pair) for pair in z.bidiagonalised(self.rank)))

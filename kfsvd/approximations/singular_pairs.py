@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from kfsvd.approximations.base import Approximation
-from kfsvd.curvature.kronecker_sum import KroneckerSum
+from kfsvd.options.choices import Solver
+from kfsvd.options.declare import Option
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kfsvd.curvature.base import Curvature
-    from kfsvd.inverse.damping import DampingRule
+    from kfsvd.curvature.kronecker_sum import KroneckerSum
     from kfsvd.network.samples import LayerSamples
-    from kfsvd.rearrangement import Solver
+    from kfsvd.options.choices import DampingRule
+
+Rank = Annotated[int, Option("Kronecker products; above 2 with the damping rule exact alone", ge=1)]
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,13 @@ class SingularPairs(Approximation):
     """
 
     averagings = ("factors", "stream", "samples")
-    rank: int = 1
-    solver: Solver = "auto"
+    rank: Rank = 1
+    solver: Annotated[Solver, Option("how the pairs are found")] = "auto"
 
-    def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ValueError(f"rank must be at least 1; got {self.rank}")
+    @property
+    def products(self) -> int:
+        """As many as the rank."""
+        return self.rank
 
     @property
     def damping_rules(self) -> tuple[DampingRule, ...]:
@@ -51,12 +55,16 @@ class SingularPairs(Approximation):
         and S_k alike from the new R_k; then ‖R_k‖ = ‖S_k‖. For Z ≈ vec(R) vec(S)ᵀ it stands still. A pair keeps its
         sign, as it starts from its past.
         """
+        from kfsvd.curvature.kronecker_sum import KroneckerSum
+
         assert isinstance(past, KroneckerSum)
         return stream_step(past, samples, rho)
 
 
 def stream_step(past: KroneckerSum, samples: LayerSamples, rho: float, fixed: int = 0) -> KroneckerSum:
     """The step for all pairs after the first `fixed`, which are taken as they are (new already)."""
+    from kfsvd.curvature.kronecker_sum import KroneckerSum
+
     terms = list(past.terms[:fixed])
     for left, right in past.terms[fixed:]:
         new_left = left.lerp(_residual_step(samples.rearranged_product(right), right, terms, 0, left), 1 - rho)

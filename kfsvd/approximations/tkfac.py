@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kfsvd.approximations.base import Approximation
-from kfsvd.curvature.kronecker_sum import KroneckerSum
 
 if TYPE_CHECKING:
+    from kfsvd.curvature.kronecker_sum import KroneckerSum
     from kfsvd.network.samples import LayerSamples
 
 
@@ -24,6 +24,8 @@ class TKFAC(Approximation):
 
     def fit(self, samples: LayerSamples) -> KroneckerSum:
         """Φ and Ψ of the samples' weighted means."""
+        from kfsvd.curvature.kronecker_sum import KroneckerSum
+
         double, w = samples.double(), samples.normalised_weights
         dtype = samples.activations.dtype
         if samples.positions == 1:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kfsvd.approximations.base import Approximation
-from kfsvd.curvature.kronecker_sum import KroneckerSum
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kfsvd.curvature.base import Curvature
+    from kfsvd.curvature.kronecker_sum import KroneckerSum
     from kfsvd.network.samples import LayerSamples
 
 
@@ -33,6 +33,8 @@ class TNT(Approximation):
 
     def average(self, past: Curvature, samples: LayerSamples, rho: float) -> KroneckerSum:
         """F̂ of ρ times the past moments and (1 − ρ) times those of the new batch."""
+        from kfsvd.curvature.kronecker_sum import KroneckerSum
+
         assert isinstance(past, KroneckerSum)
         ((a, b),) = past.terms
         root = a.trace()  # √δ: F̂ is kept as Φ/√δ ⊗ Ψ/√δ
@@ -49,6 +51,8 @@ def _moments(samples: LayerSamples) -> tuple[Tensor, Tensor]:
 
 def _product(phi: Tensor, psi: Tensor) -> KroneckerSum:
     """Φ/√δ ⊗ Ψ/√δ, δ their trace; zero where that is."""
+    from kfsvd.curvature.kronecker_sum import KroneckerSum
+
     delta = phi.trace()
     scale = delta.clamp(min=0).sqrt().reciprocal().where(delta > 0, 0)
     return KroneckerSum(((phi * scale, psi * scale),))

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import torch
 
 from kfsvd.approximations import approximation as approximation_named
-from kfsvd.curvature.kronecker_sum import KroneckerSum
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kfsvd.approximations import Approximation
-    from kfsvd.compression.quadratic import Structure
     from kfsvd.network.samples import LayerSamples
+    from kfsvd.options.choices import Structure
 
 
 class Removal(ABC):
@@ -131,6 +130,6 @@ def kronecker(name: str) -> Approximation:
 
     """
     found = approximation_named(name)
-    if not issubclass(found.curvature, KroneckerSum):
+    if found.products is None:
         raise ValueError(f"approximation must give a sum of Kronecker products, which {name!r} does not")
     return found

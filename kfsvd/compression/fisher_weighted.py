@@ -10,6 +10,7 @@ from kfsvd.curvature.kronecker_sum import KroneckerSum
 from kfsvd.inverse.damping import damped_factors
 from kfsvd.linalg.cholesky import cholesky
 from kfsvd.linalg.finite import all_finite
+from kfsvd.options.compression import OneProduct
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FisherWeighted(LowRank):
+class FisherWeighted(LowRank, OneProduct):
     """Min δᵀ(X⊗Y) δ over W_r = W + δ of rank r, with X = L_in L_inᵀ and Y = L_out L_outᵀ from F̂ = X⊗Y.
 
     The bias stays as it is, so that X is without its row and column.
@@ -33,11 +34,10 @@ class FisherWeighted(LowRank):
     """
 
     name = "gfwsvd"
-    approximation: str = "kpsvd"
-    damping: float = 1e-4
 
     def __post_init__(self) -> None:
-        if getattr(kronecker(self.approximation), "rank", 1) != 1:
+        super().__post_init__()
+        if kronecker(self.approximation).products != 1:
             raise ValueError(
                 f"approximation must give a single Kronecker product, which {self.approximation!r} does not"
             )

@@ -12,8 +12,8 @@ from kfsvd.compression.base import Pruning, Removal
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kfsvd.compression.quadratic import Structure
     from kfsvd.network.samples import LayerSamples
+    from kfsvd.options.choices import Structure
 
 
 @dataclass(frozen=True, eq=False)

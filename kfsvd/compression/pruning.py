@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, get_args
 import torch
 
 from kfsvd.compression.masks import Masks
-from kfsvd.compression.quadratic import Structure
 from kfsvd.linalg.finite import all_finite
 from kfsvd.network.layers import as_matrix, as_parameters, supported_layers, trained_parameters
+from kfsvd.options.choices import Structure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kfsvd.curvature.kronecker_sum import KroneckerSum
-    from kfsvd.inverse.damping import Guard
+    from kfsvd.options.choices import Guard, Structure
 
-Structure = Literal["element", "row", "column"]
 
 TOLERANCE = 1e-6
 """Of the conjugate gradients of a change: their residual, relative to that without any change of the others."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kfsvd.compression.base import LowRank
+from kfsvd.options.compression import Damped
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RowWeighted(LowRank):
+class RowWeighted(LowRank, Damped):
     """Min Σ_i d_i ‖W_i − (W_r)_i‖², d_i = Σ_j F_ij,ij: of the diagonal of F what can be solved in closed form.
 
     Args:
@@ -25,7 +26,6 @@ class RowWeighted(LowRank):
     """
 
     name = "fwsvd"
-    damping: float = 1e-4
 
     def roots(self, weight: Tensor, samples: LayerSamples | None) -> tuple[Tensor | None, Tensor | None]:
         """No L_in, L_out = diag(√d).

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from kfsvd.compression.base import Pruning, Removal, kronecker
 from kfsvd.compression.quadratic import Quadratic
 from kfsvd.curvature.kronecker_sum import KroneckerSum
+from kfsvd.options.compression import TwoProducts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kfsvd.compression.quadratic import Structure
-    from kfsvd.inverse.damping import Guard
     from kfsvd.network.samples import LayerSamples
+    from kfsvd.options.choices import Structure
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class _Removal(Removal):
 
 
 @dataclass(frozen=True)
-class Surgeon(Pruning):
+class Surgeon(Pruning, TwoProducts):
     """Costs ½ w_Kᵀ([F⁻¹]_KK)⁻¹w_K and the change −F⁻¹Eᵀ(E F⁻¹Eᵀ)⁻¹E W; see `kfsvd.compression.quadratic`.
 
     A unit's cost is its own, as if it went alone; the change is that of all units of a layer together.
@@ -47,11 +47,9 @@ class Surgeon(Pruning):
     """
 
     name = "surgeon"
-    approximation: str = "kpsvd"
-    damping: float = 1e-4
-    guard: Guard = "floor"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         kronecker(self.approximation)
 
     def removal(self, weights: Tensor, columns: int, samples: LayerSamples | None) -> Removal:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kfsvd.inverse.damped import DampedInverse
-    from kfsvd.inverse.damping import DampingRule, Guard
     from kfsvd.network.samples import LayerSamples
+    from kfsvd.options.choices import DampingRule, Guard
 
 
 class Curvature(ABC):

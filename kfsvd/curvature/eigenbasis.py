@@ -10,7 +10,7 @@ import torch
 from kfsvd.curvature.base import Curvature
 from kfsvd.curvature.kronecker_sum import KroneckerSum
 from kfsvd.inverse.damped import DampedInverse, SpectralInverse
-from kfsvd.inverse.damping import DampingRule, Guard, check_choices
+from kfsvd.inverse.damping import check_choices
 from kfsvd.linalg.eigh import symmetric_eigh
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kfsvd.network.samples import LayerSamples
+    from kfsvd.options.choices import DampingRule, Guard
 
 
 @dataclass(frozen=True, eq=False)

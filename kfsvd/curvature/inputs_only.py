@@ -9,13 +9,15 @@ import torch
 
 from kfsvd.curvature.kronecker_sum import KroneckerSum
 from kfsvd.inverse.damped import DampedInverse
-from kfsvd.inverse.damping import DampingRule, Guard, check_choices
+from kfsvd.inverse.damping import check_choices
 from kfsvd.linalg.cholesky import cholesky
 
 if TYPE_CHECKING:
     from typing import Self
 
     from torch import Tensor
+
+    from kfsvd.options.choices import DampingRule, Guard
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import torch
 
 from kfsvd.curvature.base import Curvature
 from kfsvd.inverse.damped import DampedInverse, damped_inverse, factored_inverses
-from kfsvd.inverse.damping import DampingRule, Guard, check_choices
+from kfsvd.inverse.damping import check_choices
 from kfsvd.inverse.low_rank import low_rank_inverse
 from kfsvd.linalg.leading_eigenvalues import leading_eigenvalues
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kfsvd.network.samples import LayerSamples
+    from kfsvd.options.choices import DampingRule, Guard
 
 
 @dataclass(frozen=True, eq=False)

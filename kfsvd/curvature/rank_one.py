@@ -9,7 +9,7 @@ import torch
 
 from kfsvd.curvature.base import Curvature
 from kfsvd.inverse.damped import DampedInverse
-from kfsvd.inverse.damping import DampingRule, Guard, check_choices
+from kfsvd.inverse.damping import check_choices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kfsvd.network.samples import LayerSamples
+    from kfsvd.options.choices import DampingRule, Guard
 
 
 @dataclass(frozen=True, eq=False)

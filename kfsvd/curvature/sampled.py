@@ -17,7 +17,7 @@ import torch
 
 from kfsvd.curvature.base import Curvature
 from kfsvd.inverse.damped import DampedInverse
-from kfsvd.inverse.damping import DampingRule, Guard, check_choices
+from kfsvd.inverse.damping import check_choices
 from kfsvd.linalg.cholesky import cholesky
 from kfsvd.network.samples import LayerSamples
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from torch import Tensor
+
+    from kfsvd.options.choices import DampingRule, Guard
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kfsvd.inverse.damping import DampingRule, Guard, check_choices, damped_factors, guarded, shares
+from kfsvd.inverse.damping import check_choices, damped_factors, guarded, shares
 from kfsvd.linalg.cholesky import IndefiniteError, cholesky, damped_cholesky_inverses
 from kfsvd.linalg.eigh import _without_subnormals, symmetric_eigh
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+    from kfsvd.options.choices import DampingRule, Guard
 
 
 DENSE_LIMIT = 2048  # d_in·d_out up to which an exact solve of rank ≥ 2 is dense

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import torch
 
 from kfsvd.linalg.cholesky import IndefiniteError, add_diagonal
+from kfsvd.options.choices import DampingRule, Guard
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-DampingRule = Literal["factored", "factored_pi", "exact"]
-
-
-Guard = Literal["floor", "absolute", "raise"]
 
 
 FLOOR = 0.1

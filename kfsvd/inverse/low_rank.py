@@ -56,8 +56,8 @@ from kfsvd.linalg.thin import times_thin
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kfsvd.inverse.damping import DampingRule, Guard
     from kfsvd.inverse.low_rank_bounds import Side
+    from kfsvd.options.choices import DampingRule, Guard
 
 _TOLERANCES = 5.0, 40.0
 """For one product and for two: an iteration makes nearly as much progress as with the dense inverse there."""

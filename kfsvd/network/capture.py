@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
 from kfsvd.network.layers import activation_rows, gradient_rows, supported_layers, tied_parameters, why_unsupported
 from kfsvd.network.likelihoods import Likelihood, likelihood_named
 from kfsvd.network.samples import LayerSamples
+from kfsvd.options.choices import FisherType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from kfsvd.network.layers import SupportedModule
 
-FisherType = Literal["monte_carlo", "exact", "empirical"]
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch.optim import Optimizer
 
 from kfsvd.network.capture import original
 from kfsvd.network.layers import why_unsupported
 from kfsvd.optimizers.checks import no_phase, user_level
+from kfsvd.options.declare import expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from inspect import Signature
 
     from torch import Tensor, nn
 
@@ -33,6 +35,18 @@ class LayerOptimizer(Optimizer):
         defaults: further options of the parameter groups.
 
     """
+
+    declares: ClassVar[type[Any]]
+    """What declares its options."""
+    published: ClassVar[Mapping[str, Any]] = {}
+    """Defaults of its method, where they differ from the declared ones."""
+
+    __signature__: ClassVar[Signature]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Let `inspect.signature`, and so `help` and editors, name every option."""
+        super().__init_subclass__(**keywords)
+        cls.__signature__ = expanded(cls.__init__, cls.declares, cls.published)
 
     def __init__(
         self,

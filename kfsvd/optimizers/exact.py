@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack, cast
 
 from kfsvd.approximations.exact import Exact
 from kfsvd.curvature.sampled import SampledFisher, WoodburyInverse
 from kfsvd.inverse.damped import DenseDirection, Direction
 from kfsvd.optimizers.checkpoint import plain, restored
 from kfsvd.optimizers.natural_gradient import NaturalGradient
+from kfsvd.options.natural_gradient import EXACT, ExactOptions, Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from kfsvd.optimizers.layer import PreconditionedLayer
-    from kfsvd.optimizers.options import Options
-
-Blocks = Literal["network", "layers"]
+    from kfsvd.options.choices import Blocks
 
 
 class ExactNaturalGradient(NaturalGradient):
@@ -30,26 +29,22 @@ class ExactNaturalGradient(NaturalGradient):
     Args:
         model: as in `NaturalGradient`.
         likelihood: as in `NaturalGradient`.
-        blocks: "network" for the whole Fisher matrix with its off-diagonal blocks, "layers" for its diagonal blocks.
         options: those of `NaturalGradient`, with other defaults: `curvature_batch` 1 (the whole batch), `averaging`
-            "samples" (the only one), `decay` 0 (the newest batch alone).
+            "samples" (the only one), `decay` 0 (the newest batch alone); and `blocks`: "network" for the whole Fisher
+            matrix with its off-diagonal blocks, "layers" for its diagonal blocks.
 
     Raises:
         ValueError: as `NaturalGradient`, or no such blocks.
 
     """
 
-    def __init__(
-        self, model: nn.Module, likelihood: str, *, blocks: Blocks = "network", **options: Unpack[Options]
-    ) -> None:
-        if blocks not in get_args(Blocks):
-            raise ValueError(f"blocks must be one of {', '.join(get_args(Blocks))}; got {blocks!r}")
-        self.blocks = blocks
+    declares: ClassVar[type[Any]] = ExactOptions
+    published: ClassVar[Options] = EXACT
+
+    def __init__(self, model: nn.Module, likelihood: str, **options: Unpack[ExactOptions]) -> None:
+        super().__init__(model, likelihood, approximation=Exact(), **cast("Options", options))
+        self.blocks: Blocks = self.options["blocks"]
         self._joint: WoodburyInverse | None = None
-        options.setdefault("averaging", "samples")
-        options.setdefault("decay", 0.0)
-        options.setdefault("curvature_batch", 1.0)
-        super().__init__(model, likelihood, approximation=Exact(), **options)
 
     def state_dict(self) -> dict[str, Any]:
         """As `NaturalGradient`'s, with the joint inverse."""

@@ -25,6 +25,8 @@ from kfsvd.linalg.cholesky import cholesky
 from kfsvd.network.layers import as_matrix, trained_parameters
 from kfsvd.optimizers.checkpoint import restored
 from kfsvd.optimizers.natural_gradient import NaturalGradient
+from kfsvd.options.natural_gradient import KBFGS as PUBLISHED
+from kfsvd.options.natural_gradient import Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from kfsvd.network.samples import LayerSamples
     from kfsvd.optimizers.layer import PreconditionedLayer
     from kfsvd.optimizers.observer import Call
-    from kfsvd.optimizers.options import Options
 
 _MEMORY = 0.9  # weight of the past in the pairs of H_g
 _POWELL = 0.2  # least sᵀy/yᵀHy
@@ -85,22 +86,16 @@ class KBFGS(NaturalGradient):
 
     """
 
-    published: ClassVar[Options] = {
-        "refresh_every": 1,
-        "curvature_batch": 1.0,
-        "fisher": "empirical",
-        "decay": 0.9,
-    }
-    """Where the defaults differ from those of `NaturalGradient`."""
+    published: ClassVar[Options] = PUBLISHED
 
     def __init__(self, model: nn.Module, likelihood: str, **options: Unpack[Options]) -> None:
-        merged: Options = {**self.published, **options}
-        if merged["fisher"] != "empirical":
-            raise ValueError(f"kbfgs takes fisher='empirical', the training loss itself; got {merged['fisher']!r}")
+        super().__init__(model, likelihood, approximation=_Inputs(), **options)
+        if self.curvature_batch.fisher != "empirical":
+            given = self.curvature_batch.fisher
+            raise ValueError(f"kbfgs takes fisher='empirical', the training loss itself; got {given!r}")
         self._pairs: dict[str, tuple[Tensor, Tensor]] = {}
         self._drawn: Call | None = None
         self._before: tuple[Call, dict[str, Means]] | None = None
-        super().__init__(model, likelihood, approximation=_Inputs(), **merged)
 
     def approximations(self) -> dict[str, Curvature]:
         """Every layer's A ⊗ H_g⁻¹; empty before the first step."""

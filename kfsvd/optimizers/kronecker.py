@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from kfsvd.approximations import deflation, ekfac, eva, foof, kfac, kfac_corrected, kpsvd, lanczos, tkfac, tnt
 from kfsvd.optimizers.natural_gradient import NaturalGradient
+from kfsvd.options.natural_gradient import EVA, Options
+from kfsvd.options.objects import KLClip
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from kfsvd.approximations.ekfac import Basis
-    from kfsvd.optimizers.options import Options
-    from kfsvd.rearrangement import Solver
+    from kfsvd.options.choices import Basis, Solver
 
 
 class KFAC(NaturalGradient):
@@ -55,7 +55,13 @@ class KPSVD(NaturalGradient):
     """
 
     def __init__(
-        self, model: nn.Module, likelihood: str, *, rank: int = 1, solver: Solver = "auto", **options: Unpack[Options]
+        self,
+        model: nn.Module,
+        likelihood: str,
+        *,
+        rank: int = kpsvd.KPSVD.rank,
+        solver: Solver = "auto",
+        **options: Unpack[Options],
     ) -> None:
         super().__init__(model, likelihood, approximation=kpsvd.KPSVD(rank, solver), **options)
 
@@ -67,7 +73,13 @@ class Deflation(NaturalGradient):
     """
 
     def __init__(
-        self, model: nn.Module, likelihood: str, *, rank: int = 2, solver: Solver = "auto", **options: Unpack[Options]
+        self,
+        model: nn.Module,
+        likelihood: str,
+        *,
+        rank: int = deflation.Deflation.rank,
+        solver: Solver = "auto",
+        **options: Unpack[Options],
     ) -> None:
         super().__init__(model, likelihood, approximation=deflation.Deflation(rank, solver), **options)
 
@@ -80,7 +92,13 @@ class Lanczos(NaturalGradient):
     """
 
     def __init__(
-        self, model: nn.Module, likelihood: str, *, rank: int = 2, solver: Solver = "auto", **options: Unpack[Options]
+        self,
+        model: nn.Module,
+        likelihood: str,
+        *,
+        rank: int = lanczos.Lanczos.rank,
+        solver: Solver = "auto",
+        **options: Unpack[Options],
     ) -> None:
         super().__init__(model, likelihood, approximation=lanczos.Lanczos(rank, solver), **options)
 
@@ -92,7 +110,13 @@ class KFACCorrected(NaturalGradient):
     """
 
     def __init__(
-        self, model: nn.Module, likelihood: str, *, rank: int = 2, solver: Solver = "auto", **options: Unpack[Options]
+        self,
+        model: nn.Module,
+        likelihood: str,
+        *,
+        rank: int = kfac_corrected.KFACCorrected.rank,
+        solver: Solver = "auto",
+        **options: Unpack[Options],
     ) -> None:
         super().__init__(model, likelihood, approximation=kfac_corrected.KFACCorrected(rank, solver), **options)
 
@@ -204,17 +228,10 @@ class Eva(NaturalGradient):
 
     """
 
-    published: ClassVar[Options] = {
-        "damping": 0.03,
-        "refresh_every": 1,
-        "curvature_batch": 1.0,
-        "fisher": "empirical",
-        "decay": 0.05,
-    }
-    """Where they differ from those of `NaturalGradient`."""
+    published: ClassVar[Options] = EVA
 
     def __init__(self, model: nn.Module, likelihood: str, **options: Unpack[Options]) -> None:
-        merged: Options = {**self.published, **options}
-        if merged.get("lr") is None and merged.get("step_rule", "kl_clip") == "kl_clip":
-            merged["lr"] = 0.1
-        super().__init__(model, likelihood, approximation=eva.Eva(), **merged)
+        super().__init__(model, likelihood, approximation=eva.Eva(), **options)
+
+    def _default_lr(self) -> float:
+        return 0.1 if isinstance(self.step_rule, KLClip) else super()._default_lr()

@@ -28,6 +28,8 @@ from kfsvd.network.likelihoods import likelihood_named
 from kfsvd.optimizers.base import LayerOptimizer
 from kfsvd.optimizers.checks import refuse_parallel
 from kfsvd.optimizers.fallback import adam_step
+from kfsvd.options.declare import completed
+from kfsvd.options.matrices import MatrixOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,10 +51,7 @@ class MatrixOptimizer(LayerOptimizer):
     Args:
         model: the network.
         likelihood: taken, and held against the known names, so that one line changes between optimizers; not used.
-        lr: η, the step size.
-        weight_decay: w, decoupled.
-        fallback_lr: AdamW's step size on what is no matrix.
-        options: the method's own, kept in the parameter group of the matrices.
+        options: those that `declares` declares, of all matrix optimizers: `lr`, `weight_decay` and `fallback_lr`.
 
     Raises:
         ValueError: an option out of range, an unknown likelihood, or a model without any supported layer.
@@ -63,22 +62,17 @@ class MatrixOptimizer(LayerOptimizer):
     with_bias: ClassVar[bool] = False
     """Whether a layer's bias is the last column of its matrix."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        likelihood: str | None = None,
-        *,
-        lr: float,
-        weight_decay: float = 0.0,
-        fallback_lr: float = 1e-3,
-        **options: Any,
-    ) -> None:
+    declares: ClassVar[type[Any]] = MatrixOptions
+    in_group: ClassVar[tuple[str, ...]] = ()
+    """Options of the method that are kept in the matrices' parameter group, where a scheduler reaches them."""
+
+    def __init__(self, model: nn.Module, likelihood: str | None = None, **options: Any) -> None:
         refuse_parallel(model)
         if likelihood is not None:
             likelihood_named(likelihood)
-        for name, value in (("lr", lr), ("weight_decay", weight_decay), ("fallback_lr", fallback_lr)):
-            if not value >= 0:
-                raise ValueError(f"invalid {name}: {value}")
+        self.options = completed(type(self).__name__, self.declares, options, self.published)
+        """Every option of the optimizer, as it was made."""
+        fallback_lr = self.options["fallback_lr"]
         self._modules = self._matrices(original(model))
         if not self._modules:
             raise ValueError("the model has no Linear or Conv2d layer that is supported: nothing to precondition")
@@ -88,9 +82,9 @@ class MatrixOptimizer(LayerOptimizer):
             [p for name, module in self._modules.items() for p in self._parts(name, module)],
             {id(p) for module in supported_layers(original(model)).values() for p in module.parameters()},
             f"updated by AdamW with lr={fallback_lr}, not as matrices",
-            lr=lr,
+            lr=self.options["lr"],
             fallback_lr=fallback_lr,
-            defaults={"weight_decay": weight_decay, **options},
+            defaults={name: self.options[name] for name in ("weight_decay", *self.in_group)},
         )
 
     def layers(self) -> dict[str, SupportedModule]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import torch
 
 from kfsvd.optimizers.matrices import MatrixOptimizer
+from kfsvd.options.matrices import MUON, MatrixOptions, MuonOptions
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Scale = Literal["original", "match_rms_adamw"]
+    from kfsvd.options.choices import Scale
+
 
 _COEFFICIENTS = (3.4445, -4.775, 2.0315)
 
@@ -26,15 +28,10 @@ class Muon(MatrixOptimizer):
     Args:
         model: as in `MatrixOptimizer`.
         likelihood: as in `MatrixOptimizer`.
-        lr: η, the step size.
-        momentum: β of the running mean of gradients.
-        nesterov: whether the gradient is looked ahead with.
-        weight_decay: w, decoupled.
-        iterations: Newton–Schulz steps.
-        scale: s: "original" for √max(1, d_out/d_in), "match_rms_adamw" for .2 √max(d_out, d_in), as long as Adam's.
-        hidden_only: whether AdamW updates the first and the last layer's weight too, as its authors advise for
-            embeddings and classifier heads.
-        fallback_lr: AdamW's step size.
+        options: `lr` η; `momentum` β of the running mean of gradients, looked ahead with if `nesterov`; `weight_decay`;
+            `iterations`, Newton–Schulz steps; `scale` s: "original" for √max(1, d_out/d_in), "match_rms_adamw" for
+            .2 √max(d_out, d_in), as long as Adam's; `hidden_only`, whether AdamW updates the first and the last layer's
+            weight too, as its authors advise for embeddings and classifier heads; `fallback_lr` of AdamW.
 
     Raises:
         ValueError: an option out of range, a model of two layers with `hidden_only`, or as `MatrixOptimizer`.
@@ -43,35 +40,20 @@ class Muon(MatrixOptimizer):
 
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        likelihood: str | None = None,
-        *,
-        lr: float = 0.02,
-        momentum: float = 0.95,
-        nesterov: bool = True,
-        weight_decay: float = 0.0,
-        iterations: int = 5,
-        scale: Scale = "original",
-        hidden_only: bool = False,
-        fallback_lr: float = 1e-3,
-    ) -> None:
+    declares: ClassVar[type[Any]] = MuonOptions
+    published: ClassVar[MatrixOptions] = MUON
+    in_group: ClassVar[tuple[str, ...]] = ("momentum",)
+
+    def __init__(self, model: nn.Module, likelihood: str | None = None, **options: Unpack[MuonOptions]) -> None:
         _functional()
-        if not 0 <= momentum < 1:
-            raise ValueError(f"invalid momentum: {momentum}")
-        if not 1 <= iterations < 100:
-            raise ValueError(f"iterations must be from 1 to 99; got {iterations}")
-        if scale not in get_args(Scale):
-            raise ValueError(f"scale must be one of {', '.join(get_args(Scale))}; got {scale!r}")
-        self.nesterov, self.iterations, self.scale, self.hidden_only = nesterov, iterations, scale, hidden_only
-        super().__init__(
-            model, likelihood, lr=lr, weight_decay=weight_decay, fallback_lr=fallback_lr, momentum=momentum
-        )
+        super().__init__(model, likelihood, **options)
+        self.nesterov: bool = self.options["nesterov"]
+        self.iterations: int = self.options["iterations"]
+        self.scale: Scale = self.options["scale"]
 
     def _matrices(self, model: nn.Module) -> dict[str, Any]:
         modules = super()._matrices(model)
-        if not self.hidden_only:
+        if not self.options["hidden_only"]:
             return modules
         if len(modules) < 3:
             raise ValueError("hidden_only needs a layer between the first and the last; the model has none")

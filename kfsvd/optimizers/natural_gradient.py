@@ -22,7 +22,7 @@ true Fisher matrix, unless another `fisher` is asked for), and averaged with its
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack
 
 import torch
 from torch import nn
@@ -31,33 +31,34 @@ from kfsvd.approximations import Approximation, approximation
 from kfsvd.averaging import RunningCurvature
 from kfsvd.curvature.kronecker_sum import KroneckerSum, damped_inverses
 from kfsvd.linalg.finite import all_finite
-from kfsvd.network.capture import FisherType, capture, original
+from kfsvd.network.capture import capture, original
 from kfsvd.network.layers import has_trained_bias, supported_layers
 from kfsvd.network.likelihoods import likelihood_named
 from kfsvd.optimizers.base import LayerOptimizer
 from kfsvd.optimizers.checkpoint import plain, restored
 from kfsvd.optimizers.checks import refuse_parallel
 from kfsvd.optimizers.fallback import adam_step
-from kfsvd.optimizers.intervals import Interval
 from kfsvd.optimizers.layer import PreconditionedLayer, by_name
 from kfsvd.optimizers.observer import Observer
-from kfsvd.optimizers.options import check_options
 from kfsvd.optimizers.quadratic import LM_EVERY, QuadraticModel, damping_after
 from kfsvd.optimizers.scaling import AdamMoments, clipped, grafted
+from kfsvd.options.choices import Averaging, DampingRule, StepRule
+from kfsvd.options.declare import completed
+from kfsvd.options.intervals import Interval
+from kfsvd.options.natural_gradient import Options
+from kfsvd.options.objects import CurvatureBatch, Damping, KLClip, LearningRate, LowRank, Refresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
-    from kfsvd.approximations.base import Averaging
     from kfsvd.curvature.base import Curvature
     from kfsvd.inverse.damped import DampedInverse, Direction
-    from kfsvd.inverse.damping import DampingRule, Guard
     from kfsvd.network.layers import SupportedModule
     from kfsvd.network.samples import LayerSamples
     from kfsvd.optimizers.observer import Call
-    from kfsvd.optimizers.options import Inverse, StepRule
+    from kfsvd.options.choices import Averaging, DampingRule, StepRule
 
 _APART = 1_000_003
 """Between the seeds of labels of one iteration and the next, where a checkpoint comes from another kind of device."""
@@ -74,31 +75,9 @@ class NaturalGradient(LayerOptimizer):
         likelihood: what the outputs mean: "bernoulli" (logits), "gaussian" (means), "categorical" (logits). The loss
             that is minimised must be its negative log-likelihood, summed over outputs and averaged over the batch.
         approximation: how the Fisher matrix is approximated: a name in `kfsvd.APPROXIMATIONS`, or an `Approximation`.
-        lr: η, the step size; if None, 1 for the quadratic model, 1e-3 for the norms of Adam and SGD, and 0.3 else.
-        momentum: μ, heavy ball; the quadratic model finds its own wherever this is not 0.
-        weight_decay: w, decoupled.
-        damping: λ of F + λI, in squared nats per squared unit of a parameter; adapted by the quadratic model.
-        damping_rule: how λ enters: "factored_pi", "factored" or "exact"; if None, the approximation's own default.
-        damping_pi: the constant π of the rule "factored".
-        damping_floor: the least λ that the quadratic model adapts to.
-        inverse: "dense", or "low_rank": a few directions of each factor and the rest as isotropic, at a fraction of the
-            cost; see `kfsvd.inverse.low_rank`.
-        inverse_tolerance: the bound of a low-rank inverse's relative error; if None, 5 for one product and 40 for two.
-        refresh_every: iterations between curvature refreshes: a number, or a schedule such as "10, 100 from 500".
-        statistics_every: iterations between new curvature batches; `refresh_every` if None.
-        inverse_every: iterations between new inverses; `refresh_every` if None.
-        refresh_tolerance: a layer keeps its inverse while no tensor of F̂ has changed by more than this since, relative
-            in its norm.
-        curvature_batch: examples of a curvature batch, as a share of the last batch up to 1, else as a number.
-        fisher: labels for the curvature: "monte_carlo", "exact" or "empirical"; see `kfsvd.capture`.
-        fisher_samples: labels of an example, for "monte_carlo".
-        averaging: how F̂ is averaged over refreshes: "factors", "stream" or "samples"; see `kfsvd.averaging`.
-        decay: the largest weight ρ of the past in the running average; 0 keeps the newest batch alone.
-        guard: what is done where a rank-2 sum is not positive definite: "floor", "absolute" or "raise".
-        step_rule: "kl_clip", "adam_norm", "sgd_norm", "none" or "quadratic_model".
-        kl_clip: c, in nats.
-        fallback_lr: Adam's step size on parameters outside supported layers.
-        seed: of the curvature batches and sampled labels.
+        options: those below. Where few need more than a plain value, a small object takes its place, such as
+            `damping=kfsvd.Damping(0.1, rule="exact")`; the object's parts may also be given by their flat names, as in
+            specifications: `damping_rule="exact"`.
 
     Raises:
         ValueError: an option out of range or that the approximation does not take, or a model without any supported
@@ -109,6 +88,7 @@ class NaturalGradient(LayerOptimizer):
 
     """
 
+    declares: ClassVar[type[Any]] = Options
     keep_samples = False
     """Whether the samples of the last curvature batch are kept for `samples()`: memory that no step needs."""
 
@@ -118,91 +98,60 @@ class NaturalGradient(LayerOptimizer):
         likelihood: str,
         *,
         approximation: str | Approximation,
-        lr: float | None = None,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        damping: float = 0.1,
-        damping_rule: DampingRule | None = None,
-        damping_pi: float = 1.0,
-        damping_floor: float = 0.01,
-        inverse: Inverse = "dense",
-        inverse_tolerance: float | None = None,
-        refresh_every: int | str = 10,
-        statistics_every: int | str | None = None,
-        inverse_every: int | str | None = None,
-        refresh_tolerance: float = 0.0,
-        curvature_batch: float = 0.25,
-        fisher: FisherType = "monte_carlo",
-        fisher_samples: int = 1,
-        averaging: Averaging = "factors",
-        decay: float = 0.95,
-        guard: Guard = "floor",
-        step_rule: StepRule = "kl_clip",
-        kl_clip: float = 0.1,
-        fallback_lr: float = 1e-3,
-        seed: int = 0,
+        **options: Unpack[Options],
     ) -> None:
         refuse_parallel(model)
         self.approximation = _approximation(approximation)
-        check_options(
-            self.approximation,
-            lr=lr,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            damping=damping,
-            damping_rule=damping_rule,
-            damping_pi=damping_pi,
-            damping_floor=damping_floor,
-            inverse=inverse,
-            inverse_tolerance=inverse_tolerance,
-            refresh_every=refresh_every,
-            statistics_every=statistics_every,
-            inverse_every=inverse_every,
-            refresh_tolerance=refresh_tolerance,
-            curvature_batch=curvature_batch,
-            fisher=fisher,
-            fisher_samples=fisher_samples,
-            decay=decay,
-            guard=guard,
-            step_rule=step_rule,
-            kl_clip=kl_clip,
-            fallback_lr=fallback_lr,
-        )
+        self.options = completed(type(self).__name__, self.declares, options, self.published)
+        """Every option of the optimizer, as it was made."""
+        rates: LearningRate = self.options["lr"]
+        refresh: Refresh = self.options["refresh_every"]
+        self.damping: Damping = self.options["damping"]
+        self.inverse: Literal["dense"] | LowRank = self.options["inverse"]
+        self.curvature_batch: CurvatureBatch = self.options["curvature_batch"]
+        self.step_rule: StepRule | KLClip = self.options["step_rule"]
+        self.averaging: Averaging = self.options["averaging"]
+        self.decay: float = self.options["decay"]
+        check_forms(self.approximation, self.damping, self.inverse)
         layers = supported_layers(original(model))
         if not layers:
             raise ValueError("the model has no Linear or Conv2d layer that is supported: nothing to precondition")
         self._layers = {
-            name: PreconditionedLayer(module, RunningCurvature(self.approximation, averaging, decay))
+            name: PreconditionedLayer(module, RunningCurvature(self.approximation, self.averaging, self.decay))
             for name, module in layers.items()
         }
         self.likelihood = likelihood
-        self.damping_rule: DampingRule = damping_rule or self.approximation.damping_rules[0]
-        self.damping_pi, self.damping_floor, self.guard = damping_pi, damping_floor, guard
-        self.step_rule, self.kl_clip = step_rule, kl_clip
-        self.inverse, self.inverse_tolerance, self.refresh_tolerance = inverse, inverse_tolerance, refresh_tolerance
-        self.statistics_every = Interval.of(refresh_every if statistics_every is None else statistics_every)
-        self.inverse_every = Interval.of(refresh_every if inverse_every is None else inverse_every)
-        self.averaging, self.decay = averaging, decay
-        self.curvature_batch, self.fisher, self.fisher_samples = curvature_batch, fisher, fisher_samples
+        self.damping_rule: DampingRule = self.damping.rule or self.approximation.damping_rules[0]
+        self.refresh_tolerance = refresh.tolerance
+        self.statistics_every = Interval.of(refresh.every if refresh.statistics is None else refresh.statistics)
+        self.inverse_every = Interval.of(refresh.every if refresh.inverse is None else refresh.inverse)
         self._samples: Mapping[str, LayerSamples] = {}
-        self._inverse_damping = damping  # λ that the inverses were last prepared with
-        self._seed = seed
-        self._cpu_generator = torch.Generator().manual_seed(seed)
-        self._device_generator = torch.Generator(next(model.parameters()).device).manual_seed(seed + 1)
-        if lr is None:
-            lr = {"quadratic_model": 1.0, "adam_norm": 1e-3, "sgd_norm": 1e-3}.get(step_rule, 0.3)
+        self._inverse_damping = self.damping.value  # λ that the inverses were last prepared with
+        self._seed: int = self.options["seed"]
+        self._cpu_generator = torch.Generator().manual_seed(self._seed)
+        self._device_generator = torch.Generator(next(model.parameters()).device).manual_seed(self._seed + 1)
         own = [p for layer in self._layers.values() for p in layer.parameters]
         super().__init__(
             model,
             own,
             (),
-            f"updated by Adam with lr={fallback_lr}, not by natural gradient",
-            lr=lr,
-            fallback_lr=fallback_lr,
-            defaults={"momentum": momentum, "weight_decay": weight_decay, "damping": damping},
+            f"updated by Adam with lr={rates.fallback}, not by natural gradient",
+            lr=self._default_lr() if rates.own is None else rates.own,
+            fallback_lr=rates.fallback,
+            defaults={
+                "momentum": self.options["momentum"],
+                "weight_decay": self.options["weight_decay"],
+                "damping": self.damping.value,
+            },
         )
-        needs_labels = fisher == "empirical" or step_rule == "quadratic_model"
+        needs_labels = self.curvature_batch.fisher == "empirical" or self.step_rule == "quadratic_model"
         self._observer = Observer(model, likelihood_named(likelihood) if needs_labels else None)
+
+    def _default_lr(self) -> float:
+        """The step size where none is given."""
+        if isinstance(self.step_rule, KLClip):
+            return 0.3
+        return {"quadratic_model": 1.0, "adam_norm": 1e-3, "sgd_norm": 1e-3}.get(self.step_rule, 0.3)
 
     def layers(self) -> dict[str, SupportedModule]:
         """The layers that are preconditioned, by their names in the model."""
@@ -360,9 +309,7 @@ class NaturalGradient(LayerOptimizer):
     def _drawn_call(self) -> Call:
         """The part of the model's last call that a curvature batch is made of, drawn anew."""
         call = self._observer.call
-        n = len(call)
-        share = self.curvature_batch * n if self.curvature_batch <= 1 else self.curvature_batch
-        return call.part(min(n, max(1, round(share))), self._cpu_generator)
+        return call.part(self.curvature_batch.of(len(call)), self._cpu_generator)
 
     def _captured(self, call: Call, layers: Mapping[str, PreconditionedLayer]) -> dict[str, LayerSamples]:
         """Samples of some layers at the weights as they are."""
@@ -373,8 +320,8 @@ class NaturalGradient(LayerOptimizer):
             self._device_generator,
             {name: layer.module for name, layer in layers.items()},
             keywords=call.keywords,
-            fisher=self.fisher,
-            fisher_samples=self.fisher_samples,
+            fisher=self.curvature_batch.fisher,
+            fisher_samples=self.curvature_batch.labels,
             targets=call.targets,
         )
 
@@ -396,13 +343,13 @@ class NaturalGradient(LayerOptimizer):
 
     def _prepared(self, due: Sequence[tuple[PreconditionedLayer, Curvature]]) -> list[DampedInverse]:
         """The damped inverses of some layers' F̂; those of low rank are looked for from the past ones on."""
-        damping, rule, guard, pi = self._inverse_damping, self.damping_rule, self.guard, self.damping_pi
-        if self.inverse == "dense":
+        damping, rule, guard, pi = self._inverse_damping, self.damping_rule, self.damping.guard, self.damping.pi
+        if not isinstance(self.inverse, LowRank):
             return damped_inverses([curvature for _, curvature in due], damping, rule=rule, guard=guard, pi=pi)
         found = []
         for layer, curvature in due:
             assert isinstance(curvature, KroneckerSum)
-            tolerance, past = self.inverse_tolerance, layer.inverse
+            tolerance, past = self.inverse.tolerance, layer.inverse
             found.append(
                 curvature.low_rank_inverse(damping, rule=rule, guard=guard, pi=pi, tolerance=tolerance, start=past)
             )
@@ -443,8 +390,8 @@ class NaturalGradient(LayerOptimizer):
         self, layers: list[PreconditionedLayer], gradients: list[Tensor], directions: list[Direction]
     ) -> None:
         """Heavy ball: v ← μ v + ν Δ, ν by the step rule."""
-        if self.step_rule == "kl_clip":
-            scales = [clipped(directions, self.kl_clip)] * len(layers)
+        if isinstance(self.step_rule, KLClip):
+            scales = [clipped(directions, self.step_rule.limit)] * len(layers)
         elif self.step_rule == "none":
             scales = [gradients[0].new_ones(())] * len(layers)
         else:
@@ -481,7 +428,7 @@ class NaturalGradient(LayerOptimizer):
             layer.momentum = alpha * step + past_part
         self._move(layers)
         if (self._iteration + 1) % LM_EVERY == 0:
-            group["damping"] = damping_after(group["damping"], minimum, model.loss(), self.damping_floor)
+            group["damping"] = damping_after(group["damping"], minimum, model.loss(), self.damping.floor)
 
     def _move(self, layers: Sequence[PreconditionedLayer]) -> None:
         """θ ← (1 − η w) θ − η v."""
@@ -498,3 +445,16 @@ class NaturalGradient(LayerOptimizer):
 
 def _approximation(choice: str | Approximation) -> Approximation:
     return choice if isinstance(choice, Approximation) else approximation(choice)
+
+
+def check_forms(approximation: Approximation, damping: Damping, inverse: Literal["dense"] | LowRank) -> None:
+    """Raise a ValueError if the approximation has no such damping rule, or no such inverse."""
+    low_rank = isinstance(inverse, LowRank)
+    for name, value, choices in (
+        ("damping_rule", damping.rule, approximation.damping_rules),
+        ("inverse", "low_rank" if low_rank else "dense", approximation.inverses),
+    ):
+        if value is not None and value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+    if low_rank and damping.rule == "exact":
+        raise ValueError("a low-rank inverse takes a factored damping_rule; got 'exact'")

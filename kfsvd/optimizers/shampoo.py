@@ -6,64 +6,36 @@ Written here: pytorch-optimizer's Shampoo approximates its roots, sees a bias ap
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import torch
 
 from kfsvd.curvature.kronecker_sum import KroneckerSum
 from kfsvd.inverse.damping import shares
 from kfsvd.linalg.eigh import symmetric_eigh
-from kfsvd.optimizers.intervals import Interval
 from kfsvd.optimizers.matrices import MatrixOptimizer
 from kfsvd.optimizers.scaling import AdamMoments
+from kfsvd.options.intervals import Interval
+from kfsvd.options.matrices import SHAMPOO, SHAMPOO_SQUARED, ShampooOptions
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Graft = Literal["none", "adam_norm", "sgd_norm"]
+    from kfsvd.options.choices import Graft
 
 
 class _Moments(MatrixOptimizer):
     """Steps preconditioned by powers of the running second moments L of G Gᵀ and R of GᵀG."""
 
     with_bias: ClassVar[bool] = True
+    declares: ClassVar[type[Any]] = ShampooOptions
+    in_group: ClassVar[tuple[str, ...]] = ("momentum", "damping")
 
-    def __init__(
-        self,
-        model: nn.Module,
-        likelihood: str | None = None,
-        *,
-        lr: float,
-        momentum: float,
-        weight_decay: float,
-        damping: float,
-        decay: float,
-        inverse_every: int | str,
-        step_rule: Graft,
-        fallback_lr: float,
-    ) -> None:
-        if not 0 <= momentum < 1:
-            raise ValueError(f"invalid momentum: {momentum}")
-        if not 0 < damping < float("inf"):
-            raise ValueError(f"invalid damping: {damping}")
-        if not 0 <= decay <= 1:
-            raise ValueError(f"invalid decay: {decay}")
-        if step_rule not in get_args(Graft):
-            raise ValueError(f"step_rule must be one of {', '.join(get_args(Graft))}; got {step_rule!r}")
-        try:
-            self.inverse_every = Interval.of(inverse_every)
-        except ValueError as error:
-            raise ValueError(f"inverse_every {error}") from None
-        self.decay, self.step_rule = decay, step_rule
-        super().__init__(
-            model,
-            likelihood,
-            lr=lr,
-            weight_decay=weight_decay,
-            fallback_lr=fallback_lr,
-            momentum=momentum,
-            damping=damping,
-        )
+    def __init__(self, model: nn.Module, likelihood: str | None = None, **options: Unpack[ShampooOptions]) -> None:
+        super().__init__(model, likelihood, **options)
+        self.inverse_every = Interval.of(self.options["inverse_every"])
+        self.decay: float = self.options["decay"]
+        self.step_rule: Graft = self.options["step_rule"]
 
     @abstractmethod
     def _roots(self, left: Tensor, right: Tensor, damping: float) -> tuple[Tensor, Tensor]:
@@ -116,15 +88,10 @@ class Shampoo(_Moments):
     Args:
         model: as in `MatrixOptimizer`.
         likelihood: as in `MatrixOptimizer`.
-        lr: η, the step size; of the norm that is grafted, where one is.
-        momentum: heavy ball on the preconditioned step.
-        weight_decay: w, decoupled.
-        damping: ε, in squared units of a gradient.
-        decay: the weight of the past in L and R; 1 for sums, as published, else running means.
-        inverse_every: steps between new roots: a number, or a schedule. At first every step needs new ones: directions
-            that the first gradients had no part of are stretched by the power of the damping alone.
-        step_rule: "none", or a length that the step is given ("grafting"): "adam_norm" or "sgd_norm".
-        fallback_lr: AdamW's step size on what is no matrix.
+        options: `lr` η, of the norm that is grafted, where one is; `momentum` on the preconditioned step; `damping`
+            ε, in squared units of a gradient; `decay`, the weight of the past, 1 for sums, as published, else running
+            means; `inverse_every`: at first every step needs new roots, as directions that the first gradients had no
+            part of are stretched by the power of the damping alone; `step_rule`, a length that the step is given.
 
     Raises:
         ValueError: an option out of range, or as `MatrixOptimizer`.
@@ -132,32 +99,7 @@ class Shampoo(_Moments):
 
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        likelihood: str | None = None,
-        *,
-        lr: float = 0.1,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        damping: float = 1e-4,
-        decay: float = 1.0,
-        inverse_every: int | str = "1, 10 from 50",
-        step_rule: Graft = "none",
-        fallback_lr: float = 1e-3,
-    ) -> None:
-        super().__init__(
-            model,
-            likelihood,
-            lr=lr,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            damping=damping,
-            decay=decay,
-            inverse_every=inverse_every,
-            step_rule=step_rule,
-            fallback_lr=fallback_lr,
-        )
+    published: ClassVar[ShampooOptions] = SHAMPOO
 
     def _roots(self, left: Tensor, right: Tensor, damping: float) -> tuple[Tensor, Tensor]:
         return _power(left, damping, -0.25), _power(right, damping, -0.25)
@@ -172,15 +114,10 @@ class ShampooSquared(_Moments):
     Args:
         model: as in `MatrixOptimizer`.
         likelihood: as in `MatrixOptimizer`.
-        lr: η, the step size; of the norm that is grafted, where one is.
-        momentum: heavy ball on the preconditioned step.
-        weight_decay: w, decoupled.
-        damping: λ of F̂ + λI, in squared units of a gradient.
-        decay: the weight of the past in the running means; 1 for sums.
-        inverse_every: steps between new roots: a number, or a schedule. At first every step needs new ones: directions
-            that the first gradients had no part of are stretched by the power of the damping alone.
-        step_rule: "none", or a length that the step is given ("grafting"): "adam_norm" or "sgd_norm".
-        fallback_lr: AdamW's step size on what is no matrix.
+        options: `lr` η, of the norm that is grafted, where one is; `momentum` on the preconditioned step; `damping`
+            λ of F̂ + λI, in squared units of a gradient; `decay`, the weight of the past, 1 for sums; `inverse_every`:
+            at first every step needs new roots, as directions that the first gradients had no part of are stretched by
+            the power of the damping alone; `step_rule`, a length that the step is given ("grafting").
 
     Raises:
         ValueError: an option out of range, or as `MatrixOptimizer`.
@@ -188,32 +125,7 @@ class ShampooSquared(_Moments):
 
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        likelihood: str | None = None,
-        *,
-        lr: float = 1e-3,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        damping: float = 1e-4,
-        decay: float = 0.95,
-        inverse_every: int | str = "1, 10 from 50",
-        step_rule: Graft = "none",
-        fallback_lr: float = 1e-3,
-    ) -> None:
-        super().__init__(
-            model,
-            likelihood,
-            lr=lr,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            damping=damping,
-            decay=decay,
-            inverse_every=inverse_every,
-            step_rule=step_rule,
-            fallback_lr=fallback_lr,
-        )
+    published: ClassVar[ShampooOptions] = SHAMPOO_SQUARED
 
     def approximations(self) -> dict[str, KroneckerSum]:
         """Every layer's F̂, undamped; empty before the first step."""

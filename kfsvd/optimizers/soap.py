@@ -6,12 +6,14 @@ weights. The tests hold this one against it, step by step.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import torch
 
 from kfsvd.linalg.eigh import symmetric_eigh
 from kfsvd.optimizers.matrices import MatrixOptimizer
+from kfsvd.options.matrices import SOAP as PUBLISHED
+from kfsvd.options.matrices import MatrixOptions, SOAPOptions
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,14 +28,8 @@ class SOAP(MatrixOptimizer):
     Args:
         model: as in `MatrixOptimizer`.
         likelihood: as in `MatrixOptimizer`.
-        lr: η, the step size.
-        beta1: decay of the gradient's running mean M.
-        beta2: decay of the running mean V of its square in the basis.
-        decay: decay of L and R; `beta2` if None.
-        eps: added to the denominator.
-        weight_decay: w, decoupled.
-        refresh_every: steps between new bases.
-        fallback_lr: AdamW's step size on biases and all else.
+        options: `lr` η; `beta1` and `beta2`, the decays of M and V; `decay` of L and R, `beta2` if None; `eps`;
+            `weight_decay`; `refresh_every` steps a new basis; `fallback_lr` of AdamW on biases and all else.
 
     Raises:
         ValueError: an option out of range, or as `MatrixOptimizer`.
@@ -41,30 +37,14 @@ class SOAP(MatrixOptimizer):
 
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        likelihood: str | None = None,
-        *,
-        lr: float = 3e-3,
-        beta1: float = 0.95,
-        beta2: float = 0.95,
-        decay: float | None = None,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        refresh_every: int = 10,
-        fallback_lr: float = 1e-3,
-    ) -> None:
-        for name, value in (("beta1", beta1), ("beta2", beta2), ("decay", decay)):
-            if value is not None and not 0 <= value < 1:
-                raise ValueError(f"invalid {name}: {value}")
-        if not eps > 0:
-            raise ValueError(f"invalid eps: {eps}")
-        if refresh_every < 1:
-            raise ValueError(f"refresh_every must be at least 1; got {refresh_every}")
-        self.beta1, self.beta2, self.eps = beta1, beta2, eps
-        self.decay, self.refresh_every = beta2 if decay is None else decay, refresh_every
-        super().__init__(model, likelihood, lr=lr, weight_decay=weight_decay, fallback_lr=fallback_lr)
+    declares: ClassVar[type[Any]] = SOAPOptions
+    published: ClassVar[MatrixOptions] = PUBLISHED
+
+    def __init__(self, model: nn.Module, likelihood: str | None = None, **options: Unpack[SOAPOptions]) -> None:
+        super().__init__(model, likelihood, **options)
+        self.beta1, self.beta2, self.eps = (float(self.options[name]) for name in ("beta1", "beta2", "eps"))
+        self.decay: float = self.beta2 if self.options["decay"] is None else self.options["decay"]
+        self.refresh_every: int = self.options["refresh_every"]
 
     def _step_of(self, gradient: Tensor, state: dict[str, Any]) -> Tensor:
         if not state:

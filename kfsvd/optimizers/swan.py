@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import torch
 
 from kfsvd.optimizers.matrices import MatrixOptimizer
+from kfsvd.options.matrices import SWANOptions
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,10 +23,8 @@ class SWAN(MatrixOptimizer):
     Args:
         model: as in `MatrixOptimizer`.
         likelihood: as in `MatrixOptimizer`.
-        lr: η, the step size.
-        weight_decay: w, decoupled.
-        whitening_steps: of the Newton–Schulz iteration, 6 to 10; directions far below the largest need more.
-        fallback_lr: AdamW's step size on biases and all else.
+        options: `lr` η; `weight_decay`; `whitening_steps` of the Newton–Schulz iteration, 6 to 10: directions far below
+            the largest need more; `fallback_lr` of AdamW on biases and all else.
 
     Raises:
         ValueError: an option out of range, or as `MatrixOptimizer`.
@@ -33,20 +32,11 @@ class SWAN(MatrixOptimizer):
 
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        likelihood: str | None = None,
-        *,
-        lr: float = 1e-3,
-        weight_decay: float = 0.0,
-        whitening_steps: int = 10,
-        fallback_lr: float = 1e-3,
-    ) -> None:
-        if whitening_steps < 1:
-            raise ValueError(f"whitening_steps must be at least 1; got {whitening_steps}")
-        self.whitening_steps = whitening_steps
-        super().__init__(model, likelihood, lr=lr, weight_decay=weight_decay, fallback_lr=fallback_lr)
+    declares: ClassVar[type[Any]] = SWANOptions
+
+    def __init__(self, model: nn.Module, likelihood: str | None = None, **options: Unpack[SWANOptions]) -> None:
+        super().__init__(model, likelihood, **options)
+        self.whitening_steps: int = self.options["whitening_steps"]
 
     def _step_of(self, gradient: Tensor, state: dict[str, Any]) -> Tensor:
         normalised = normalised_rows(gradient)

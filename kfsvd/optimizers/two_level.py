@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack, cast
 
 import torch
 
@@ -15,6 +15,7 @@ from kfsvd.network.samples import merged
 from kfsvd.optimizers.checkpoint import plain, restored
 from kfsvd.optimizers.coarse import coarse_correction, fisher_product
 from kfsvd.optimizers.natural_gradient import NaturalGradient
+from kfsvd.options.natural_gradient import Options, TwoLevelOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
     from kfsvd.inverse.damped import Direction
     from kfsvd.network.samples import LayerSamples
     from kfsvd.optimizers.layer import PreconditionedLayer
-    from kfsvd.optimizers.options import Options
+    from kfsvd.options.choices import Coarse
 
-Coarse = Literal["nicolaides", "residual", "spectral", "krylov"]
 
 _SEVERAL = ("spectral", "krylov")
 """Coarse spaces that may have more than one vector for each layer."""
@@ -62,9 +62,8 @@ class TwoLevelKFAC(NaturalGradient):
     Args:
         model: as in `NaturalGradient`.
         likelihood: as in `NaturalGradient`.
-        coarse: the coarse space.
-        coarse_vectors: of a layer; more than one for "spectral" and "krylov" alone.
-        options: those of `NaturalGradient`.
+        options: those of `NaturalGradient`, and `coarse`, the coarse space, and `coarse_vectors` of a layer; more than
+            one for "spectral" and "krylov" alone.
 
     Raises:
         ValueError: as `NaturalGradient`, no such coarse space, or a number of vectors that it does not have.
@@ -72,27 +71,20 @@ class TwoLevelKFAC(NaturalGradient):
 
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        likelihood: str,
-        *,
-        coarse: Coarse = "krylov",
-        coarse_vectors: int = 1,
-        **options: Unpack[Options],
-    ) -> None:
-        if coarse not in get_args(Coarse):
-            raise ValueError(f"coarse must be one of {', '.join(get_args(Coarse))}; got {coarse!r}")
-        if coarse_vectors < 1 or (coarse_vectors > 1 and coarse not in _SEVERAL):
+    declares: ClassVar[type[Any]] = TwoLevelOptions
+
+    def __init__(self, model: nn.Module, likelihood: str, **options: Unpack[TwoLevelOptions]) -> None:
+        super().__init__(model, likelihood, approximation=_Block(), **cast("Options", options))
+        self.coarse: Coarse = self.options["coarse"]
+        self.coarse_vectors: int = self.options["coarse_vectors"]
+        if self.coarse_vectors > 1 and self.coarse not in _SEVERAL:
             raise ValueError(
-                f"coarse_vectors must be at least 1, and 1 unless coarse is {' or '.join(_SEVERAL)}; "
-                f"got {coarse_vectors} with coarse={coarse!r}"
+                f"coarse_vectors must be 1 unless coarse is {' or '.join(_SEVERAL)}; "
+                f"got {self.coarse_vectors} with coarse={self.coarse!r}"
             )
-        self.coarse, self.coarse_vectors = coarse, coarse_vectors
         self._window: list[Mapping[str, LayerSamples]] = []  # newest last
         self._batch: Mapping[str, LayerSamples] = {}
         self._basis: dict[str, tuple[Tensor, ...]] = {}
-        super().__init__(model, likelihood, approximation=_Block(), **options)
 
     def state_dict(self) -> dict[str, Any]:
         """As `NaturalGradient`'s, with the last curvature batches and the spectral coarse vectors."""

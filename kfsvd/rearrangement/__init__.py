@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
+from kfsvd.options.choices import Solver
 from kfsvd.rearrangement.base import Pair, Rearrangement
 from kfsvd.rearrangement.gram import GramRearrangement, pair_count
 from kfsvd.rearrangement.matrix_free import MatrixFreeRearrangement
@@ -22,7 +23,6 @@ from kfsvd.rearrangement.matrix_free import MatrixFreeRearrangement
 if TYPE_CHECKING:
     from kfsvd.network.samples import LayerSamples
 
-Solver = Literal["auto", "gram", "matrix_free"]
 
 __all__ = ["GramRearrangement", "MatrixFreeRearrangement", "Pair", "Rearrangement", "Solver", "rearranged"]
 

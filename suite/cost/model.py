@@ -88,7 +88,7 @@ def step_cost(
     Args:
         model: the network, on any device, also meta. Its linear layers and convolutions, and what its other modules
             put out, are counted; functions called in a `forward` are not.
-        method: "sgd", "adam", or a key of `kfsvd.optimizers.OPTIMIZERS`.
+        method: "sgd", "adam", or a natural-gradient method whose cost is known.
         batch: examples of an iteration.
         example: the shape of one example; if None, the width of the first layer, which must be linear then.
         kept: directions that a low-rank inverse keeps on each side: a number, a share of the width below 1, or both
@@ -148,10 +148,10 @@ def _first_order(method: str, shape: NetworkShape, options: Mapping[str, Any]) -
 def _natural_gradient(
     shape: NetworkShape, options: NaturalGradientOptions, batch: int, ranks: Mapping[str, tuple[int, int]]
 ) -> Iterable[Work]:
-    examples = options.examples(batch)
-    labels = {"monte_carlo": options.fisher_samples, "exact": shape.outputs}.get(options.fisher, 1)
+    examples, fisher = options.batch.of(batch), options.batch.fisher
+    labels = {"monte_carlo": options.batch.labels, "exact": shape.outputs}.get(fisher, 1)
     samples, every = examples * labels, options.statistics_every
-    drawn = propagation.sampling(shape, examples, labels, drawn=options.fisher == "monte_carlo")
+    drawn = propagation.sampling(shape, examples, labels, drawn=fisher == "monte_carlo")
     yield Work("curvature", "labels and activations of the curvature batch", drawn, every)
     for layer in shape.layers:
         taken = propagation.capture(layer, examples, labels)
@@ -185,7 +185,7 @@ def _inverse(
         passes = [elementwise(6 * layer.numbers, 2)]
         return passes, inverting.apply_dense(layer, 1, "exact"), added
     prepared = inverting.dense(layer, rank, rule)
-    if options.inverse == "low_rank" and not inverting.is_small(layer, rank):
+    if options.low_rank and not inverting.is_small(layer, rank):
         found = inverting.low_rank(layer, rank, kept)
         if inverting.is_low_rank(layer, rank, kept):
             return found, inverting.apply_low_rank(layer, rank, kept), inverting.add_low_rank(layer, kept)
@@ -200,7 +200,7 @@ def _scaled(
     if options.step_rule not in ("adam_norm", "sgd_norm"):
         return []
     kept = ranks[layer.name]
-    thin = options.inverse == "low_rank" and inverting.is_low_rank(layer, options.rank, kept)
+    thin = options.low_rank and inverting.is_low_rank(layer, options.rank, kept)
     formed = inverting.add_low_rank(layer, kept)[1:] if thin else []
     length = updating.moments_length(layer.numbers) if options.step_rule == "adam_norm" else []
     return [*formed, *length, elementwise(2 * layer.numbers, 2)]
@@ -228,7 +228,7 @@ def _ranks(shape: NetworkShape, kept: Kept | None) -> dict[str, tuple[int, int]]
 def _assumptions(options: NaturalGradientOptions, kept: Kept | None) -> list[str]:
     """What the data would decide."""
     found = []
-    if options.inverse == "low_rank":
+    if options.low_rank:
         number = f"{KEPT if kept is None else kept}" if not isinstance(kept, Mapping) else "the given"
         found.append(f"low-rank inverses keep {number} directions a side, and find them in one step from the past ones")
     if isinstance(options.approximation, SingularPairs):

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kfsvd.approximations import APPROXIMATIONS, approximation
 from kfsvd.averaging import RunningCurvature
-from kfsvd.optimizers import OPTIMIZERS, NaturalGradient
-from kfsvd.optimizers.intervals import Interval
-from kfsvd.optimizers.options import check_options
+from kfsvd.optimizers import entries
+from kfsvd.optimizers.natural_gradient import check_forms
+from kfsvd.options.declare import completed, declared
+from kfsvd.options.intervals import Interval
+from kfsvd.options.objects import LowRank
+from suite.cost.fitting import FITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kfsvd.approximations import Approximation
+    from kfsvd.options.objects import CurvatureBatch, Damping, KLClip, Refresh
 
 FIRST_ORDER: dict[str, dict[str, Any]] = {
     "sgd": {"lr": 1e-3, "momentum": 0.0, "weight_decay": 0.0},
     "adam": {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0},
 }
 """Torch's own optimizers by name, with the options that are known here."""
-KNOWN = ("kfac", "kpsvd", "deflation", "lanczos", "kfac_corrected", "tkfac", "ekfac", "exact")
-"""The methods in `kfsvd.optimizers.OPTIMIZERS` whose cost is known."""
-
-_EXACT = {"blocks": "network", "averaging": "samples", "decay": 0.0, "curvature_batch": 1.0}
 
 
 @dataclass(frozen=True)
@@ -33,28 +32,45 @@ class NaturalGradientOptions:
     """What the cost of a natural-gradient method depends on; `NaturalGradient` says what each means."""
 
     approximation: Approximation
-    rule: str
-    inverse: str
-    statistics_every: int
-    inverse_every: int
-    curvature_batch: float
-    fisher: str
-    fisher_samples: int
+    damping: Damping
+    inverse: str | LowRank
+    refresh: Refresh
+    batch: CurvatureBatch
     averaging: str
     decay: float
-    step_rule: str
+    step_rule: str | KLClip
     decayed: bool
     joint: bool  # one inverse over all layers
 
     @property
     def rank(self) -> int:
         """The number of Kronecker products."""
-        return getattr(self.approximation, "rank", 1)
+        return self.approximation.products or 1
 
-    def examples(self, batch: int) -> int:
-        """Of a curvature batch."""
-        share = self.curvature_batch * batch if self.curvature_batch <= 1 else self.curvature_batch
-        return min(batch, max(1, round(share)))
+    @property
+    def rule(self) -> str:
+        """How λ enters."""
+        return self.damping.rule or self.approximation.damping_rules[0]
+
+    @property
+    def low_rank(self) -> bool:
+        """Whether inverses are of low rank."""
+        return isinstance(self.inverse, LowRank)
+
+    @property
+    def statistics_every(self) -> int:
+        """Iterations between curvature batches; a schedule counts with its last stage."""
+        return _last(self.refresh.every if self.refresh.statistics is None else self.refresh.statistics)
+
+    @property
+    def inverse_every(self) -> int:
+        """Iterations between inverses; a schedule counts with its last stage."""
+        return _last(self.refresh.every if self.refresh.inverse is None else self.refresh.inverse)
+
+
+def natural_gradients() -> list[str]:
+    """The natural-gradient methods whose cost is known: the operations of their fit are counted."""
+    return [name for name, entry in entries().items() if entry.approximation in {*FITS, "exact"}]
 
 
 def first_order_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,58 +80,48 @@ def first_order_options(method: str, options: Mapping[str, Any]) -> dict[str, An
         ValueError: it has no such option.
 
     """
-    _known(method, options, FIRST_ORDER[method])
-    return {**FIRST_ORDER[method], **options}
-
-
-def natural_gradient_options(method: str, options: Mapping[str, Any]) -> NaturalGradientOptions:
-    """All options of a method in `kfsvd.optimizers.OPTIMIZERS` that its cost depends on.
-
-    Raises:
-        ValueError: there is no such method or option, an option is out of range, or the cost is not known with it.
-
-    """
-    if method in OPTIMIZERS and method not in KNOWN:
-        raise ValueError(f"no cost is known of {method}")
-    if method not in OPTIMIZERS:
-        raise ValueError(f"method must be one of {', '.join([*FIRST_ORDER, *KNOWN])}; got {method!r}")
-    own = [field.name for field in fields(APPROXIMATIONS[method])]
-    shared = {
-        name: parameter.default
-        for name, parameter in inspect.signature(NaturalGradient.__init__).parameters.items()
-        if parameter.default is not inspect.Parameter.empty
-    }
-    shared |= _EXACT if method == "exact" else {}
-    _known(method, options, [*own, *shared])
-    made = approximation(method, **{name: value for name, value in options.items() if name in own})
-    given = shared | {name: value for name, value in options.items() if name not in own}
-    check_options(made, **{n: v for n, v in given.items() if n not in ("averaging", "seed", "blocks")})
-    RunningCurvature(made, given["averaging"], given["decay"])
-    if given["step_rule"] == "quadratic_model":
-        raise ValueError("no cost is known of step_rule='quadratic_model': it differentiates the model forward")
-
-    def interval(name: str) -> int:
-        every = given["refresh_every"] if given[name] is None else given[name]
-        return Interval.of(every).stages[-1][1]
-
-    return NaturalGradientOptions(
-        approximation=made,
-        rule=given["damping_rule"] or made.damping_rules[0],
-        inverse=given["inverse"],
-        statistics_every=interval("statistics_every"),
-        inverse_every=interval("inverse_every"),
-        curvature_batch=given["curvature_batch"],
-        fisher=given["fisher"],
-        fisher_samples=given["fisher_samples"],
-        averaging=given["averaging"],
-        decay=given["decay"],
-        step_rule=given["step_rule"],
-        decayed=given["weight_decay"] > 0,
-        joint=given.get("blocks") == "network",
-    )
-
-
-def _known(method: str, options: Mapping[str, Any], known: Any) -> None:
+    known = FIRST_ORDER[method]
     for name in options:
         if name not in known:
             raise ValueError(f"{method} has no option {name!r}; it has {', '.join(known)}")
+    return {**known, **options}
+
+
+def natural_gradient_options(method: str, options: Mapping[str, Any]) -> NaturalGradientOptions:
+    """All options of a natural-gradient method that its cost depends on.
+
+    Raises:
+        TypeError: there is no such option.
+        ValueError: there is no such method, an option is out of range, or the cost is not known with it.
+
+    """
+    known = ", ".join([*FIRST_ORDER, *natural_gradients()])
+    if method not in entries():
+        raise ValueError(f"method must be one of {known}; got {method!r}")
+    if method not in natural_gradients():
+        raise ValueError(f"no cost is known of {method}; it is of {known}")
+    entry = entries()[method]
+    own = declared(APPROXIMATIONS[entry.approximation])
+    made = approximation(entry.approximation, **{name: value for name, value in options.items() if name in own})
+    rest = {name: value for name, value in options.items() if name not in own}
+    chosen = completed(method, entry.options, rest, entry.defaults)
+    check_forms(made, chosen["damping"], chosen["inverse"])
+    RunningCurvature(made, chosen["averaging"], chosen["decay"])
+    if chosen["step_rule"] == "quadratic_model":
+        raise ValueError("no cost is known of step_rule='quadratic_model': it differentiates the model forward")
+    return NaturalGradientOptions(
+        approximation=made,
+        damping=chosen["damping"],
+        inverse=chosen["inverse"],
+        refresh=chosen["refresh_every"],
+        batch=chosen["curvature_batch"],
+        averaging=chosen["averaging"],
+        decay=chosen["decay"],
+        step_rule=chosen["step_rule"],
+        decayed=chosen["weight_decay"] > 0,
+        joint=chosen.get("blocks") == "network",
+    )
+
+
+def _last(every: int | str) -> int:
+    return Interval.of(every).stages[-1][1]

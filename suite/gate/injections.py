@@ -74,7 +74,7 @@ def wrong_damping(optimizer: Optimizer) -> None:
 def broken_refresh(optimizer: Optimizer) -> None:
     """The curvature of the first batch for ever: nothing is due again after the first step."""
     from kfsvd import NaturalGradient
-    from kfsvd.optimizers.intervals import Interval
+    from kfsvd.options.intervals import Interval
 
     if isinstance(optimizer, NaturalGradient):
         optimizer.statistics_every = optimizer.inverse_every = Interval.of(10**9)

@@ -1,48 +1,42 @@
-"""The optimizers that a spec can name: one line each, and those from outside."""
+"""The optimizers that a spec can name: torch's own, those of the library, and those from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from suite.methods.base import Method
 from suite.methods.first_order import SGD, Adam
-from suite.methods.kronecker import (
-    EKFAC,
-    FOOF,
-    KBFGS,
-    KFAC,
-    KPSVD,
-    TKFAC,
-    TNT,
-    Deflation,
-    Eva,
-    Exact,
-    KFACCorrected,
-    Lanczos,
-    TwoLevelKFAC,
-)
-from suite.methods.matrices import SOAP, SWAN, Muon, Shampoo, ShampooSquared
+from suite.methods.library import library_method, library_names
 from suite.methods.singd import SINGD
 
-METHODS: dict[str, type[Method]] = {
-    "sgd": SGD,
-    "adam": Adam,
-    "kfac": KFAC,
-    "kpsvd": KPSVD,
-    "deflation": Deflation,
-    "lanczos": Lanczos,
-    "kfac_corrected": KFACCorrected,
-    "tkfac": TKFAC,
-    "ekfac": EKFAC,
-    "exact": Exact,
-    "foof": FOOF,
-    "tnt": TNT,
-    "eva": Eva,
-    "kbfgs": KBFGS,
-    "two_level_kfac": TwoLevelKFAC,
-    "shampoo": Shampoo,
-    "shampoo_squared": ShampooSquared,
-    "swan": SWAN,
-    "soap": SOAP,
-    "muon": Muon,
-    "singd": SINGD,
-}
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OWN: dict[str, type[Method]] = {"sgd": SGD, "adam": Adam, "singd": SINGD}
+
+
+class _Methods(Mapping[str, type[Method]]):
+    """Every method by name; a new line in one of the library's registries is a method at once."""
+
+    def __getitem__(self, name: str) -> type[Method]:
+        if name in _OWN:
+            return _OWN[name]
+        if name not in self:
+            raise KeyError(name)
+        return library_method(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in _OWN or name in library_names()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*_OWN, *library_names()])
+
+    def __len__(self) -> int:
+        return len(_OWN) + len(library_names())
+
+
+METHODS: Mapping[str, type[Method]] = _Methods()
 
 
 def method_named(name: str) -> type[Method]:

@@ -6,6 +6,7 @@ import inspect
 import re
 from typing import Any, NamedTuple
 
+from kfsvd.approximations import APPROXIMATIONS
 from suite.methods import method_named
 
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
@@ -29,7 +30,7 @@ def description(name: str) -> str:
     """What a method is, with its formula and where that is from: the docstring of the library's class, if it is one."""
     from kfsvd.optimizers import MATRIX_OPTIMIZERS, OPTIMIZERS
 
-    library: dict[str, type] = {**OPTIMIZERS, **MATRIX_OPTIMIZERS}
+    library: dict[str, type] = {**APPROXIMATIONS, **OPTIMIZERS, **MATRIX_OPTIMIZERS}
     return "\n\n".join(_paragraphs(library.get(name, method_named(name))))
 
 

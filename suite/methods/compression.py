@@ -1,11 +1,16 @@
-"""The methods of compression that a spec can name: one line each."""
+"""The methods of compression that a spec can name; their names and options are those that the library declares."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast
 
-from pydantic import Field
+from pydantic import Field, create_model
 
+from kfsvd.approximations import sums
+from kfsvd.compression.registry import LOW_RANKS, PRUNINGS
+from kfsvd.options.choices import Structure
+from kfsvd.options.declare import declared
+from suite.methods.library import field_of
 from suite.model import Model
 
 if TYPE_CHECKING:
@@ -13,14 +18,6 @@ if TYPE_CHECKING:
 
     from kfsvd.compression import Masks
     from kfsvd.compression.pruning import Sampler
-
-Structure = Literal["element", "row", "column"]
-SumOfTwo = Literal["kfac", "kpsvd", "deflation", "lanczos", "kfac_corrected", "tkfac", "foof", "tnt"]
-"""Approximations whose F̂ is a sum of at most two Kronecker products."""
-Product = Literal["kfac", "kpsvd", "tkfac", "foof", "tnt"]
-"""Approximations whose F̂ is one."""
-
-_Damping = Annotated[float, Field(gt=0, description="λ in units of the mean eigenvalue of F̂")]
 
 
 class Compressor(Model):
@@ -43,8 +40,14 @@ class Compressor(Model):
         """Those of the library's function."""
         return self.model_dump()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By the name of its class, which another process makes anew."""
+        return _remade, (self.model_dump(),)
 
-class _Pruning(Compressor):
+
+class Pruning(Compressor):
+    """Options of a method of pruning."""
+
     structure: Structure = Field(default="element", description="what goes as one")
     shots: int = Field(default=1, ge=1, description="in how many steps, each with costs worked out anew")
     exclude: list[Literal["first", "last"]] = Field(
@@ -62,24 +65,9 @@ class _Pruning(Compressor):
         return prune(network, sample, ratio=ratio, **{**self.options(), "exclude": whole})
 
 
-class Magnitude(_Pruning):
-    """The smallest weights go, by one threshold over all layers; the baseline of pruning."""
+class LowRank(Compressor):
+    """Options of a method of low rank."""
 
-    method: Literal["magnitude"]
-
-
-class Surgeon(_Pruning):
-    """The LLM Surgeon (van der Ouderaa et al. 2023): the cheapest weights by F̂ go, the others make up for them."""
-
-    method: Literal["surgeon"]
-    approximation: SumOfTwo = Field(default="kpsvd", description="F̂")
-    damping: _Damping = 1e-4
-    guard: Literal["floor", "absolute", "raise"] = Field(
-        default="floor", description="what is done where a sum of two products is not positive definite"
-    )
-
-
-class _LowRank(Compressor):
     def compress(self, network: nn.Module, sample: Sampler, ratio: float) -> Masks | None:
         """`kfsvd.compression.low_rank`."""
         from kfsvd.compression import low_rank
@@ -88,25 +76,24 @@ class _LowRank(Compressor):
         return None
 
 
-class SVD(_LowRank):
-    """The truncated singular value decomposition of each weight; the baseline of low rank."""
-
-    method: Literal["svd"]
-
-
-class FWSVD(_LowRank):
-    """FWSVD (Hsu et al. 2022): rows count by the diagonal of the Fisher matrix."""
-
-    method: Literal["fwsvd"]
-    damping: _Damping = 1e-4
+def _compressor(name: str) -> type[Compressor]:
+    """The options of a method of compression, as a specification gives them."""
+    base, entry = (Pruning, PRUNINGS.entries[name]) if name in PRUNINGS else (LowRank, LOW_RANKS.entries[name])
+    fields: dict[str, Any] = {"method": (Literal[name], ...)}
+    for own in declared(entry.options).values():
+        fields[own.name] = field_of(own, sums(own.option.products) if own.option.products else None)
+    made = create_model(f"Compressor_{name}", __base__=base, __module__=__name__, __doc__=entry.says, **fields)
+    return cast("type[Compressor]", made)
 
 
-class GFWSVD(_LowRank):
-    """Generalized Fisher-weighted SVD (Chekalina et al. 2025): the error is weighed by F̂ = X⊗Y."""
+COMPRESSORS = {name: _compressor(name) for name in (*PRUNINGS, *LOW_RANKS)}
+"""Every method of compression by name."""
 
-    method: Literal["gfwsvd"]
-    approximation: Product = Field(default="kpsvd", description="F̂")
-    damping: _Damping = 1e-4
+if TYPE_CHECKING:
+    AnyCompressor = Compressor
+else:  # made at run time, of what is registered
+    AnyCompressor = Annotated[Union[tuple(COMPRESSORS.values())], Field(discriminator="method")]  # noqa: UP007
 
 
-AnyCompressor = Annotated[Magnitude | Surgeon | SVD | FWSVD | GFWSVD, Field(discriminator="method")]
+def _remade(values: dict[str, Any]) -> Compressor:
+    return COMPRESSORS[values["method"]].model_validate(values)

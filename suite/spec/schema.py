@@ -16,7 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from suite.errors import shown
+from kfsvd.approximations import APPROXIMATIONS
+from suite.errors import did_you_mean, shown
 from suite.model import Model
 from suite.spec.budget import Budget, Scheduling, Seed
 from suite.spec.compression import CompressionOutline
@@ -26,8 +27,15 @@ from suite.spec.tuning import TuningOutline
 
 VERSION = 1  # of the language
 
-Approximation = Literal["kfac", "kpsvd", "deflation", "lanczos", "kfac_corrected", "tkfac", "ekfac"]
-"""Names of `kfsvd.APPROXIMATIONS`, written out here so that a spec is read without torch."""
+
+def _approximation(name: str) -> str:
+    if name not in APPROXIMATIONS:
+        raise ValueError(f"unknown value {shown(name)}{did_you_mean(name, APPROXIMATIONS)}")
+    return name
+
+
+Approximation = Annotated[str, AfterValidator(_approximation)]
+"""A name of `kfsvd.APPROXIMATIONS`."""
 
 
 class Measure(Model):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kfsvd import (
+    LowRank,
     NaturalGradient,
     best_relative_error,
     capture,
@@ -149,7 +150,7 @@ def _efficiency(samples: LayerSamples, gradient: Tensor, direction: Tensor, damp
 
 def inverse_ranks(optimizer: Optimizer, iteration: int) -> list[InverseRank]:
     """What every layer's inverse keeps, as last prepared; nothing where inverses of low rank are not asked for."""
-    if not isinstance(optimizer, NaturalGradient) or optimizer.inverse != "low_rank":
+    if not isinstance(optimizer, NaturalGradient) or not isinstance(optimizer.inverse, LowRank):
         return []
     inverses = optimizer.inverses()
     return [

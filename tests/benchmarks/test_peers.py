@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from kfsvd import KFAC, negative_log_likelihood
-from kfsvd.optimizers.options import Options
+from kfsvd.options.natural_gradient import Options
 from tests.benchmarks.networks import DAMPING, NETWORKS, seconds
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kfsvd import negative_log_likelihood
-from kfsvd.inverse.damped import low_rank_bounds as sides
+from kfsvd.inverse import low_rank_bounds as sides
 from kfsvd.optimizers import OPTIMIZERS
 from suite.cost import Cost, Rates, Term, calibrate, inverting, operations, step_cost
 from suite.cost.operations import Operation
-from suite.cost.options import KNOWN
+from suite.cost.options import natural_gradients
 from suite.cost.shapes import network_shape
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def test_a_refresh_is_spread_over_the_iterations_of_the_last_interval(every: int
 def test_more_of_anything_costs_more() -> None:
     machine = Rates(1e-6, {kind: {(): 1e-9} for kind in KINDS})
     small, wide, flat = autoencoder(300, 200, 300), autoencoder(300, 250, 300), _flat(machine)
-    for method in ("sgd", "adam", *KNOWN):
+    for method in ("sgd", "adam", *natural_gradients()):
         total = step_cost(small, method, 64, rates=flat).total
         assert step_cost(small, method, 128, rates=flat).total >= total, method
         assert step_cost(wide, method, 64, rates=flat).total > total, method
@@ -293,7 +293,7 @@ def test_shapes_of_a_convolutional_network() -> None:
     assert sorted(shape.parameters) == sorted(p.numel() for p in network.parameters())
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
     assert not any(module._forward_hooks for module in network.modules())
-    for method in ("sgd", "adam", *KNOWN):
+    for method in ("sgd", "adam", *natural_gradients()):
         assert step_cost(network, method, 16, example=(1, 8, 8), rates=rates(call=1.0)).total > 0
 
 
@@ -334,5 +334,5 @@ def test_a_calibration_knows_every_kind_and_leaves_random_numbers_alone() -> Non
     assert measured.call > 0
     assert all(unit > 0 for table in measured.tables.values() for unit in table.values())
     assert set(measured.double) == {"product", "cholesky", "eigh"}
-    for method in ("sgd", "adam", *KNOWN):
+    for method in ("sgd", "adam", *natural_gradients()):
         assert step_cost(autoencoder(8, 4, 8), method, 16, rates=measured).total > 0

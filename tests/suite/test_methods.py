@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 
 import pytest
@@ -10,41 +9,30 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from kfsvd.optimizers import MATRIX_OPTIMIZERS, OPTIMIZERS, NaturalGradient
+from kfsvd.approximations import APPROXIMATIONS
+from kfsvd.optimizers import MATRIX_OPTIMIZERS, OPTIMIZERS
 from suite.errors import SuiteError
 from suite.methods import METHODS
-from suite.methods.kronecker import Kronecker
-from suite.methods.matrices import Matrices
 
-MATRICES = [name for name, method in METHODS.items() if issubclass(method, Matrices)]
-KRONECKER = [name for name, method in METHODS.items() if issubclass(method, Kronecker)]
+MATRICES = list(MATRIX_OPTIMIZERS)
+KRONECKER = list(OPTIMIZERS)
 
 
-@pytest.mark.parametrize("name", KRONECKER)
-def test_names_and_defaults_are_the_librarys(name: str) -> None:
-    library: dict[str, object] = {}
-    for constructor in (NaturalGradient.__init__, OPTIMIZERS[name].__init__):
-        for parameter, value in inspect.signature(constructor).parameters.items():
-            if value.kind is inspect.Parameter.KEYWORD_ONLY and parameter not in ("seed", "approximation"):
-                library[parameter] = value.default
-    library |= getattr(OPTIMIZERS[name], "published", {})
-    if name == "exact":
-        library |= {"curvature_batch": 1.0, "averaging": "samples", "decay": 0.0}  # by its docstring
-        optimizer = OPTIMIZERS[name](nn.Linear(2, 2), "gaussian")
-        assert (optimizer.curvature_batch, optimizer.averaging, optimizer.decay) == (1.0, "samples", 0.0)
-    assert METHODS[name](method=name).options() == library
-
-
-@pytest.mark.parametrize("name", MATRICES)
-def test_names_and_defaults_of_gradients_alone_are_the_librarys(name: str) -> None:
-    taken = inspect.signature(MATRIX_OPTIMIZERS[name].__init__).parameters
-    library = {option: p.default for option, p in taken.items() if p.kind is p.KEYWORD_ONLY}
-    assert METHODS[name](method=name).options() == library
+@pytest.mark.parametrize("name", [*KRONECKER, *MATRICES])
+def test_an_optimizer_of_a_spec_is_the_librarys_with_the_same_options(name: str) -> None:
+    """What a spec builds without an option has the options of the class that is made without one."""
+    network = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 3))
+    library = {**OPTIMIZERS, **MATRIX_OPTIMIZERS}[name]
+    by_name = METHODS[name](method=name).build(network, "gaussian", 0)
+    by_hand = library(network, "gaussian")
+    assert type(by_name) is library
+    assert by_name.options == by_hand.options
+    assert by_name.param_groups[0]["lr"] == by_hand.param_groups[0]["lr"]
 
 
 def test_every_optimizer_of_the_library_can_be_named() -> None:
-    assert {*OPTIMIZERS} == set(KRONECKER)
-    assert {*MATRIX_OPTIMIZERS} == set(MATRICES)
+    assert {*OPTIMIZERS, *MATRIX_OPTIMIZERS} == set(METHODS) - {"sgd", "adam", "singd"}
+    assert set(APPROXIMATIONS) <= set(METHODS)
 
 
 @pytest.mark.parametrize("name", METHODS)

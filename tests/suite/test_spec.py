@@ -3,18 +3,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kfsvd.approximations import APPROXIMATIONS
 from suite.errors import ExitCode
 from suite.methods.first_order import SGD
 from suite.spec.faults import SpecError
 from suite.spec.reading import Exclusion, Spec, base_label, load_spec, same_label
-from suite.spec.schema import Approximation, BestOf, Between, Measure
+from suite.spec.schema import BestOf, Between, Measure
 from tests.suite.specs import SMALL, changed, faults, loaded
 
 pytestmark = pytest.mark.usefixtures("working_folder")
@@ -126,10 +127,10 @@ def test_a_fisher_batch_is_a_share_of_the_batch_or_a_number(given: float, exampl
     assert Measure(fisher_batch=given).fisher_examples(32) == examples
 
 
-def test_the_approximations_that_a_spec_can_name_are_the_librarys() -> None:
-    from kfsvd import APPROXIMATIONS
-
-    assert set(get_args(Approximation)) <= set(APPROXIMATIONS)
+@pytest.mark.parametrize("name", APPROXIMATIONS)
+def test_every_approximation_of_the_library_may_be_measured(name: str) -> None:
+    measured = loaded(SMALL + f"measure: {{fisher_every: 5, fisher_approximations: [{name}]}}\n").measure
+    assert measured.fisher_approximations == (name,)
 
 
 def test_labels_of_a_grid() -> None:

@@ -16,7 +16,7 @@ from tests.kfsvd.compression.models import INPUTS, network, parameters, sample, 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kfsvd.compression import Structure
+    from kfsvd.options.choices import Structure
 
 SIZES = {"0": 40, "2": 48, "4": 18}
 TOTAL = 106
@@ -258,7 +258,7 @@ def test_weights_that_are_not_finite_are_refused() -> None:
         ({"ratio": 0.5, "shots": 0}, "shots must be at least 1; got 0"),
         ({"ratio": 0.5, "structure": "block"}, "structure must be one of element, row, column; got 'block'"),
         ({"ratio": 0.5, "method": "surgery"}, "method must be one of magnitude, surgeon; got 'surgery'"),
-        ({"ratio": 0.5, "dampning": 1.0}, "surgeon has no option 'dampning'; it has approximation, damping, guard"),
+        ({"ratio": 0.5, "dampning": 1.0}, "surgeon has no option 'dampning'; it has damping, approximation, guard"),
         ({"ratio": 0.5, "method": Surgeon(), "damping": 1.0}, "the options of a method that is given are its own"),
         ({"ratio": 0.5, "approximation": "ekfac"}, "a sum of Kronecker products, which 'ekfac' does not"),
     ],

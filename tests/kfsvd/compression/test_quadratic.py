@@ -15,7 +15,7 @@ from tests.kfsvd.conftest import KRONECKER, make_samples
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kfsvd.compression import Structure
+    from kfsvd.options.choices import Structure
 
 DAMPING = 1e-2
 D_IN, D_OUT = 6, 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kfsvd.optimizers.intervals import Interval
+from kfsvd.options.intervals import Interval
 
 
 def due(value: int | str, until: int) -> list[int]:

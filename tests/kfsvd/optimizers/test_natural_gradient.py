@@ -347,11 +347,11 @@ def test_a_step_before_any_forward_pass_says_so() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"lr": -1.0}, "invalid lr: -1.0"),
-        ({"damping": 0.0}, "invalid damping: 0.0"),
-        ({"decay": 1.0}, "invalid decay: 1.0"),
+        ({"lr": -1.0}, r"lr must be [a-z ]+ -?\d; got -1.0"),
+        ({"damping": 0.0}, r"damping must be [a-z ]+ -?\d; got 0.0"),
+        ({"decay": 1.0}, r"decay must be [a-z ]+ -?\d; got 1.0"),
         ({"refresh_every": 0}, "refresh_every must be a number of at least 1"),
-        ({"damping_rule": "pi"}, "damping_rule must be one of factored_pi, factored, exact; got 'pi'"),
+        ({"damping_rule": "pi"}, "damping_rule must be one of factored, factored_pi, exact; got 'pi'"),
         ({"guard": "abs"}, "guard must be one of floor, absolute, raise; got 'abs'"),
         (
             {"step_rule": "clip"},

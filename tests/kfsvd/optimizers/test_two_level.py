@@ -13,7 +13,8 @@ from torch import nn
 
 import kfsvd
 from kfsvd.optimizers.coarse import coarse_correction, fisher_product
-from kfsvd.optimizers.two_level import Coarse, leading_vectors
+from kfsvd.optimizers.two_level import leading_vectors
+from kfsvd.options.choices import Coarse
 from tests.kfsvd.optimizers.loops import INPUTS, loss_of, make, network
 
 DAMPING = 0.2

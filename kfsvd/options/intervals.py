@@ -29,7 +29,7 @@ class Interval(NamedTuple):
             read = tuple((int(stage[2] or 0), int(stage[1])) for stage in stages if stage is not None)
             well_formed = len(read) == len(stages) and read[0][0] == 0
         else:
-            read, well_formed = ((0, value),), True
+            read, well_formed = ((0, value),), isinstance(value, int) and not isinstance(value, bool)
         rising = all(a[0] < b[0] for a, b in pairwise(read))
         if not well_formed or not rising or any(n < 1 for _, n in read):
             raise ValueError(f"must be a number of at least 1, or a schedule such as '10, 100 from 500'; got {value!r}")
