@@ -173,8 +173,9 @@ def report(
     spec: SpecFile,
     db: Database = DEFAULT_DATABASE,
     folder: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where reports lie; the report goes into DIR/<spec name>.")
-    ] = Path("reports"),
+        Path,
+        typer.Option("--out", metavar="DIR", help="The folder of reports; this one is written into DIR/<spec name>."),
+    ] = Path("results"),
     formats: Annotated[
         list[Format] | None,
         typer.Option(
