@@ -1,4 +1,4 @@
-"""Write docs/reference.md: every public name of `kfsvd`, from its own signature and docstring.
+"""Write docs/reference.md: every public name of `kfsvd` and `suite.cost`, from its own signature and docstring.
 
     python docs/generate.py     (or `make docs`)
 
@@ -53,7 +53,7 @@ MODULES = (
     "kfsvd.optimizers.coarse",
     "kfsvd.measures",
     "kfsvd.network.samples",
-    "kfsvd.capture",
+    "kfsvd.network.capture",
     "kfsvd.network.layers",
     "kfsvd.network.likelihoods",
     "kfsvd.compression",
@@ -71,7 +71,7 @@ MODULES = (
 )
 """The order of the page. Modules without a public name are there for what they say; any others with some come last."""
 
-WITHIN = ("kfsvd.compression",)
+WITHIN = ("kfsvd.compression", "suite.cost")
 """Packages whose own public functions and classes are listed."""
 
 WHOLE = ("kfsvd.measures",)

@@ -1,4 +1,4 @@
-"""README's code runs, its commands exist and change no committed file, and its leaderboard is the committed report's."""
+"""README's code runs, its commands exist and write no committed file, its leaderboard is the committed report's."""
 
 from __future__ import annotations
 

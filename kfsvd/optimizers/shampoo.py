@@ -121,8 +121,8 @@ class Shampoo(_Moments):
         weight_decay: w, decoupled.
         damping: ε, in squared units of a gradient.
         decay: the weight of the past in L and R; 1 for sums, as published, else running means.
-        inverse_every: steps between new roots: a number, or a schedule. At first every step needs new ones: directions
-            that the first gradients had no part of are stretched by the power of the damping alone.
+        inverse_every: steps between new roots: a number, or a schedule. Recompute the roots at every step at first:
+            early on, directions without any gradient yet are scaled by the damping only and can explode.
         step_rule: "none", or a length that the step is given ("grafting"): "adam_norm" or "sgd_norm".
         fallback_lr: AdamW's step size on what is no matrix.
 
@@ -177,8 +177,8 @@ class ShampooSquared(_Moments):
         weight_decay: w, decoupled.
         damping: λ of F̂ + λI, in squared units of a gradient.
         decay: the weight of the past in the running means; 1 for sums.
-        inverse_every: steps between new roots: a number, or a schedule. At first every step needs new ones: directions
-            that the first gradients had no part of are stretched by the power of the damping alone.
+        inverse_every: steps between new roots: a number, or a schedule. Recompute the roots at every step at first:
+            early on, directions without any gradient yet are scaled by the damping only and can explode.
         step_rule: "none", or a length that the step is given ("grafting"): "adam_norm" or "sgd_norm".
         fallback_lr: AdamW's step size on what is no matrix.
 
