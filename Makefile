@@ -1,6 +1,7 @@
-# Two commands: `make bench` measures a leaderboard on this machine, `make test` proves the code. `make docs` writes
-# docs/reference.md anew after a docstring has changed.
-# All create the environment .venv first, with the versions of constraints.txt, unless it is there and up to date.
+# Two commands: `make bench` measures a leaderboard on this machine, `make test` proves the code.
+# `make bench` writes the store kfsvd-bench.sqlite and the folder results/, both ignored by git.
+# `make docs` rewrites docs/reference.md, which is committed: run it after a docstring has changed.
+# All create the environment .venv first, with the versions of constraints.txt, unless it is up to date.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +13,7 @@ SPEC ?= specs/quickstart.yaml
 bench: environment
 	@echo "== Measuring $(SPEC); what is measured already is kept"
 	$(BENCH) run $(SPEC)
-	@echo "== Writing its leaderboard"
+	@echo "== Writing its report into results/"
 	$(BENCH) report $(SPEC)
 
 test: environment check

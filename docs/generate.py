@@ -1,4 +1,4 @@
-"""Write docs/reference.md: every public name of `kfsvd`, from its own signature and docstring.
+"""Write docs/reference.md: every public name of `kfsvd` and `suite.cost`, from its own signature and docstring.
 
     python docs/generate.py     (or `make docs`)
 
@@ -65,6 +65,7 @@ MODULES = (
     "kfsvd.network.layers",
     "kfsvd.network.likelihoods",
     "kfsvd.compression",
+    "kfsvd.compression.compress",
     "kfsvd.compression.masks",
     "kfsvd.compression.base",
     "kfsvd.compression.magnitude",
@@ -79,7 +80,7 @@ MODULES = (
 OBJECTS = (LearningRate, Damping, LowRank, Refresh, CurvatureBatch, KLClip)
 """The small objects that options may be given in."""
 
-WITHIN = ("kfsvd.compression",)
+WITHIN = ("kfsvd.compression", "suite.cost")
 """Packages whose own public functions and classes are listed."""
 
 WHOLE = ("kfsvd.measures",)
@@ -305,6 +306,7 @@ def _prose(text: str) -> Iterator[str]:
 def _spelled(annotation: Any) -> str:
     """A type as the sources spell it."""
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    text = re.sub(r"^Annotated\[(.*?), Option\(.*\]$", r"\1", text)
     return re.sub(r"\bkfsvd(\.\w+)+\.(\w+)", r"\2", text)
 
 

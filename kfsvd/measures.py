@@ -197,7 +197,10 @@ def _dot(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Tensor:
 def _check_shapes(samples: LayerSamples, approximation: Curvature) -> None:
     if samples.shape != approximation.shape:
         (n, m), (k, j) = samples.shape, approximation.shape
-        raise ValueError(f"samples of a layer {n}×{m} do not fit an approximation of one {k}×{j}")
+        raise ValueError(
+            f"layer shapes differ: samples are ({n}, {m}), the approximation is ({k}, {j}). "
+            "Did you drop the bias column?"
+        )
 
 
 def _positive_norm(samples: LayerSamples) -> Tensor:

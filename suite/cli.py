@@ -173,8 +173,9 @@ def report(
     spec: SpecFile,
     db: Database = DEFAULT_DATABASE,
     folder: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where reports lie; the report goes into DIR/<spec name>.")
-    ] = Path("reports"),
+        Path,
+        typer.Option("--out", metavar="DIR", help="The folder of reports; this one is written into DIR/<spec name>."),
+    ] = Path("results"),
     formats: Annotated[
         list[Format] | None,
         typer.Option(
@@ -287,14 +288,15 @@ def gate(
         Path | None, typer.Option(metavar="FILE", help="Stored measurements to hold the present sources against.")
     ] = None,
     baseline_db: Annotated[
-        str | None, typer.Option(metavar="URL", help="The same from a store; the deterministic channel alone.")
+        str | None,
+        typer.Option(metavar="URL", help="Take the baseline from a results store; compares losses, not times."),
     ] = None,
     against: Annotated[
         str | None,
         typer.Option(metavar="REV", help="A git revision, whose sources are trained in the same rounds."),
     ] = None,
     update: Annotated[
-        bool, typer.Option("--update", help="Write --baseline anew; nothing is written without.")
+        bool, typer.Option("--update", help="Overwrite the --baseline file with the new measurements.")
     ] = False,
     shadow: Annotated[bool, typer.Option("--shadow", help="The clock reports without failing.")] = False,
     self_test: Annotated[
@@ -315,7 +317,7 @@ def gate(
     github: Annotated[bool, typer.Option("--github", help="Annotations of GitHub Actions.")] = False,
     select: Select = None,
     rounds: Annotated[
-        int | None, typer.Option(min=0, max=1000, help="Of the clock, 6 if not given; 0 leaves it out.")
+        int | None, typer.Option(min=0, max=1000, help="Timing rounds (default 6; 0 skips timing).")
     ] = None,
     effect: Annotated[
         float | None, typer.Option(min=0, metavar="PERCENT", help="Change of seconds that counts, 5 if not given.")
@@ -324,7 +326,7 @@ def gate(
         float | None,
         typer.Option(min=0, metavar="PERCENT", help="Change of a loss that is allowed; 0, on another host class 1."),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, max=1024, help="Of torch, in every process.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="torch threads per process.")] = 1,
     data_dir: DataFolder = None,
     json: Json = False,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,11 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 def test_every_room_has_a_floor() -> None:
     assert {room(name) for name in modules()} == set(FLOOR)
+
+
+def test_the_map_shows_the_floors() -> None:
+    (drawn,) = re.findall(r"```text\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    assert [" ".join(re.findall(r"^\S+", floor, re.MULTILINE)) for floor in drawn.split("\n\n")] == list(FLOORS)
 
 
 def test_the_library_knows_nothing_of_the_suite() -> None:

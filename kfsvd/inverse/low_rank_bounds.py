@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _ISOTROPIC = 0.93
 """The part of a side's tolerance for y; the rest is for inexact eigenvectors."""
 _KEPT = 0.65
-"""Eigenvalues beyond this part of the bound s are kept: so it can be shown, and still at the refreshes that follow."""
+"""Keep eigenvalues above this part of the bound s: the margin lets the Cholesky test succeed at later refreshes too."""
 _ROUNDINGS = 100
 """So many roundings of ‖P‖² are added to a difference of squared norms, whose products are rounded in P's dtype."""
 PROBES, POWERS = 8, 4
@@ -26,7 +26,7 @@ PROBES, POWERS = 8, 4
 _MOST_TRIES = 8
 """Steps of subspace iteration beyond which a full eigendecomposition is made."""
 _MOST_CHANGES = 16
-"""Tightened bounds and extended sides beyond which the second product is left with the bound that it has."""
+"""Give up tightening the second product's bound after this many attempts, and accept the current bound."""
 
 
 class Side(NamedTuple):

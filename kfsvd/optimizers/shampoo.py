@@ -88,10 +88,8 @@ class Shampoo(_Moments):
     Args:
         model: as in `MatrixOptimizer`.
         likelihood: as in `MatrixOptimizer`.
-        options: `lr` η, of the norm that is grafted, where one is; `momentum` on the preconditioned step; `damping`
-            ε, in squared units of a gradient; `decay`, the weight of the past, 1 for sums, as published, else running
-            means; `inverse_every`: at first every step needs new roots, as directions that the first gradients had no
-            part of are stretched by the power of the damping alone; `step_rule`, a length that the step is given.
+        options: those of `kfsvd.options.matrices.ShampooOptions`. New roots are due at every step at first: early on,
+            directions without any gradient yet are scaled by the damping only and can explode.
 
     Raises:
         ValueError: an option out of range, or as `MatrixOptimizer`.
@@ -114,10 +112,8 @@ class ShampooSquared(_Moments):
     Args:
         model: as in `MatrixOptimizer`.
         likelihood: as in `MatrixOptimizer`.
-        options: `lr` η, of the norm that is grafted, where one is; `momentum` on the preconditioned step; `damping`
-            λ of F̂ + λI, in squared units of a gradient; `decay`, the weight of the past, 1 for sums; `inverse_every`:
-            at first every step needs new roots, as directions that the first gradients had no part of are stretched by
-            the power of the damping alone; `step_rule`, a length that the step is given ("grafting").
+        options: those of `kfsvd.options.matrices.ShampooOptions`. New roots are due at every step at first: early on,
+            directions without any gradient yet are scaled by the damping only and can explode.
 
     Raises:
         ValueError: an option out of range, or as `MatrixOptimizer`.

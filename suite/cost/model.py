@@ -37,7 +37,14 @@ Kept = int | float | Mapping[str, tuple[int, int]]
 
 
 class Term(NamedTuple):
-    """A named part of an iteration: its phase, its name, and its seconds, a refresh's spread over the iterations."""
+    """A named part of an iteration.
+
+    Args:
+        phase: one of `PHASES`.
+        name: of the part.
+        seconds: of an iteration; those of a refresh are spread over the iterations between refreshes.
+
+    """
 
     phase: str
     name: str
@@ -49,7 +56,7 @@ class Cost:
     """What an iteration is predicted to take.
 
     Args:
-        terms: its parts, each a `phase`, a `name` and `seconds`.
+        terms: its parts.
         assumptions: what was taken for known that depends on data.
 
     """

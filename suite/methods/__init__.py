@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from kfsvd.optimizers import MATRIX_OPTIMIZERS, OPTIMIZERS
 from suite.methods.base import Method
 from suite.methods.first_order import SGD, Adam
 from suite.methods.library import library_method, library_names
@@ -30,7 +31,9 @@ class _Methods(Mapping[str, type[Method]]):
         return name in _OWN or name in library_names()
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*_OWN, *library_names()])
+        """Approximations without an optimizer of their own come last: the colours of all others stay."""
+        ours = [*OPTIMIZERS, *MATRIX_OPTIMIZERS]
+        return iter(["sgd", "adam", *ours, "singd", *(name for name in library_names() if name not in ours)])
 
     def __len__(self) -> int:
         return len(_OWN) + len(library_names())

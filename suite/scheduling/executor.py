@@ -60,8 +60,8 @@ class Choice:
         if self.name == "slurm":
             if rules.retry_oom:
                 raise SuiteError(
-                    "scheduling.retry_oom is nothing for --executor slurm, whose jobs have memory of their own: "
-                    "leave it out, and ask for what a cell needs with scheduling.slurm.memory_gb"
+                    "scheduling.retry_oom does not work with --executor slurm. "
+                    "Remove it, and set scheduling.slurm.memory_gb instead."
                 )
             from suite.scheduling import slurm
 

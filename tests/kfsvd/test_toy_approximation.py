@@ -8,9 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 import kfsvd
+from kfsvd.compression import prune
+from suite.cost import Rates, step_cost
+from suite.methods import METHODS
+from suite.methods.card import options
+from suite.plan.cells import cells
+from suite.problems import Folders, load_problem
+from suite.report.figures.palette import colour
+from suite.spec.reading import load_spec
+from suite.training.loop import Training
 from tests.kfsvd import oracle
 from tests.kfsvd.conftest import make_samples
 
@@ -69,3 +79,40 @@ def test_it_trains_and_goes_on_from_a_checkpoint(name: str) -> None:
     resumed.load_state_dict(optimizer.state_dict())
     assert step(other, resumed) == step(model, optimizer) < losses[1]
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), other.parameters(), strict=True))
+
+
+def test_a_specification_can_name_it(name: str, tmp_path: Path) -> None:
+    """As an optimizer with its own option, among the Fisher errors, by its card, and with a colour of its own."""
+    (tmp_path / "toy.yaml").write_text(
+        "{version: 1, name: toy, seeds: [0], budget: {iterations: 2}, "
+        "measure: {loss_every: 1, fisher_every: 1, fisher_samples: 16, "
+        f"fisher_approximations: [{name}]}}, optimizers: {{toy: {{method: {name}, scale: 2.0, lr: 0.1}}}}, "
+        "datasets: {digits: {data: digits, likelihood: bernoulli, batch_size: 64, train_examples: 64, "
+        "network: {kind: autoencoder, encoder: [8, 4]}}}}"
+    )
+    (cell,) = cells(load_spec(tmp_path / "toy.yaml"))
+    training = Training(cell, load_problem(cell.problem, Folders.default()), torch.device("cpu"))
+    records = list(training)
+    assert training.outcome == "done"
+    errors = [row for part in records for row in part.fisher_errors]
+    assert {(row.approximation, row.own) for row in errors} == {(name, True), (name, False)}
+    option = next(each for each in options(name) if each.option == "scale")
+    assert option == ("scale", 1.0, "> 0", "factor of the mean eigenvalue")
+    assert colour(name) not in {colour(other) for other in METHODS if other != name}
+
+
+def test_its_cost_is_refused_in_words_and_networks_can_be_pruned_by_it(name: str) -> None:
+    network = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 6))
+    with pytest.raises(ValueError, match=f"no cost is known of {name}; it is of sgd, adam, kfac"):
+        step_cost(network, name, 4, rates=Rates(1e-6, {}))
+    samples = {"0": make_samples(20, 7, 5), "2": make_samples(20, 6, 6)}
+    masks = prune(network.double(), lambda _: samples, ratio=0.5, method="surgeon", approximation=name)
+    kept = sum(int(mask.sum()) for mask in masks.kept.values())
+    assert kept == 30
+
+
+def test_a_value_out_of_its_range_is_refused_where_it_is_given(name: str) -> None:
+    with pytest.raises(ValueError, match="scale must be above 0; got -1"):
+        kfsvd.fit(name, make_samples(20, 5, 4), scale=-1)
+    with pytest.raises(ValidationError, match="greater than 0"):
+        METHODS[name].model_validate({"method": name, "scale": -1.0})

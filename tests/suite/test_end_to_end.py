@@ -131,7 +131,7 @@ def test_ranks_of_inverses_are_stored_and_reported(tmp_path: Path) -> None:
         f" max(bound) <= 5 FROM inverse_ranks {OF_RUN} GROUP BY 1, 2",
     ) == [("kpsvd", i, 4, 1, 1, 1) for i in (20, 40, 60)]
     assert bench(tmp_path, "report", "small.yaml").returncode == 0
-    page = (tmp_path / "reports" / "small" / "README.md").read_text()
+    page = (tmp_path / "results" / "small" / "README.md").read_text()
     assert re.search(r"^\| layer +\| +width \| +kpsvd \|$", page, re.MULTILINE)
     assert re.search(r"^\| linear1 +\| +65 / 300 \| +\d+ / \d+ \|$", page, re.MULTILINE)
 
@@ -153,7 +153,7 @@ def test_approximations_are_measured_along_adam_and_reported(tmp_path: Path) -> 
         ("kfac", "lanczos", 0, 2, 2 * 4, 4, 4),
     ]
     assert bench(tmp_path, "report", "small.yaml").returncode == 0
-    page = (tmp_path / "reports" / "small" / "README.md").read_text()
+    page = (tmp_path / "results" / "small" / "README.md").read_text()
     assert re.findall("^### Fisher approximation along (.*)$", page, re.MULTILINE) in (
         ["adam", "kfac"],
         ["kfac", "adam"],
@@ -163,7 +163,7 @@ def test_approximations_are_measured_along_adam_and_reported(tmp_path: Path) -> 
 def test_the_report_says_what_the_store_holds(measured: Path) -> None:
     done = bench(measured, "report", "small.yaml", "--format", "md", "--format", "csv", "--format", "json")
     assert done.returncode == 0, done.stderr
-    folder = measured / "reports" / "small"
+    folder = measured / "results" / "small"
     page = (folder / "README.md").read_text()
     assert "8 of 8 cells measured; none failed or diverged." in page
     final = dict(
@@ -245,7 +245,7 @@ def test_a_cell_that_raises_is_recorded_and_the_others_go_on(tmp_path: Path) -> 
     assert status.returncode == 3
     assert "halved 4 times" in status.stdout
     assert bench(tmp_path, "report", "small.yaml").returncode == 0
-    page = (tmp_path / "reports" / "small" / "README.md").read_text()
+    page = (tmp_path / "results" / "small" / "README.md").read_text()
     assert "| sgd × hopeless × seed 0" in page
 
 
@@ -259,7 +259,7 @@ def test_divergence_ends_a_cell_with_its_curve_kept(tmp_path: Path) -> None:
     assert status == "diverged"
     assert 1 < int(str(count)) < 60
     assert bench(tmp_path, "report", "small.yaml").returncode == 0
-    page = (tmp_path / "reports" / "small" / "README.md").read_text()
+    page = (tmp_path / "results" / "small" / "README.md").read_text()
     assert re.search(r"sgd × digits × seed 0 +\| diverged", page)
 
 

@@ -101,7 +101,7 @@ def test_data_and_network_of_ones_own_are_trained(folder: Path) -> None:
     assert json.loads(exported.stdout)["states"] == {"done": 1}
     report = bench(folder, "report", "parts.yaml", "--allow-import")
     assert report.returncode == 0, report.stderr
-    text = (folder / "reports" / "parts" / "README.md").read_text()
+    text = (folder / "results" / "parts" / "README.md").read_text()
     assert "kfsvd-bench run parts.yaml --allow-import" in text
     assert "stripes" in text
 

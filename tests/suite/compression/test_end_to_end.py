@@ -90,7 +90,7 @@ def test_the_report_says_what_the_store_holds(measured: Path) -> None:
     kinds = [option for kind in ("md", "html", "csv", "json", "latex") for option in ("--format", kind)]
     done = bench(measured, "report", "small.yaml", *kinds)
     assert done.returncode == 0, done.stderr
-    folder = measured / "reports" / "small"
+    folder = measured / "results" / "small"
     page = (folder / "README.md").read_text()
     means = dict(
         rows(

@@ -264,10 +264,10 @@ def test_a_store_on_a_server_serves_every_verb_and_shows_no_password(tmp_path: P
     for done in (planned, run, again, status, report):
         assert done.returncode in (0, 4), done.stderr
         assert PASSWORD not in done.stdout + done.stderr
-    written = [path for path in (tmp_path / "reports").rglob("*") if path.is_file()]
+    written = [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
     assert {"README.md", "report.html", "cells.csv", "report.json"} <= {path.name for path in written}
     assert not [path.name for path in written if PASSWORD.encode() in path.read_bytes()]
-    page = (tmp_path / "reports" / "small" / "README.md").read_text()
+    page = (tmp_path / "results" / "small" / "README.md").read_text()
     assert "4 of 8 cells measured" in page
     assert "kfsvd:***@" in page
     refused = bench(tmp_path, "run", "small.yaml", "--db", postgres_url.replace("host=", "host=/nowhere"))

@@ -43,8 +43,8 @@ def test_trials_then_winners_then_nothing_more(folder: Path) -> None:
 def test_the_report_shows_trials_and_the_winner_that_the_store_says(folder: Path) -> None:
     written = bench(folder, "report", "small.yaml")
     assert written.returncode == 0, written.stderr
-    page = (folder / "reports" / "tuned" / "README.md").read_text()
-    assert (folder / "reports" / "tuned" / "digits-tuning.png").stat().st_size > 10_000
+    page = (folder / "results" / "tuned" / "README.md").read_text()
+    assert (folder / "results" / "tuned" / "digits-tuning.png").stat().st_size > 10_000
     assert "By a grid: 4 trials of every optimizer on every data set, each of 20 iterations on seeds 7, 8" in page
     with open_store(f"sqlite:///{folder}/kfsvd-bench.sqlite", create=False) as store:
         stage = load_matrix(folder / "small.yaml").stage(store)
