@@ -45,15 +45,16 @@ BEFORE_TRAINING = """
 PATIENCE = """
     import os
     import suite.scheduling.local as local
+    from suite.scheduling.queue import Attempt
 
     local.GRACE_SECONDS = 1.0
-    overdue = local._Worker.overdue
+    overdue = Attempt.overdue
 
-    def once_it_hangs(worker, rules):
-        hangs = worker.cell and worker.cell.optimizer == "adam" and os.path.exists("child")
-        return overdue(worker, rules) if hangs else None
+    def once_it_hangs(attempt, rules):
+        hangs = attempt.cell.optimizer == "adam" and os.path.exists("child")
+        return overdue(attempt, rules) if hangs else None
 
-    local._Worker.overdue = once_it_hangs
+    Attempt.overdue = once_it_hangs
 """
 """Only the cell of adam is timed, and only once it hangs: a busy machine takes seconds to load what others train on."""
 
