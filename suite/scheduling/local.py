@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from suite.errors import SuiteError, printable
 from suite.scheduling.inbox import GarbageError, Inbox
-from suite.scheduling.messages import Finished, Job, Loaded, Measured, Message, Noted, Ready, Stop
+from suite.scheduling.messages import Finished, Job, Message, Ready, Stop
 from suite.scheduling.output import Output, log_file
 from suite.scheduling.processes import end_group, thread_environment
 from suite.scheduling.queue import SharedQueue
@@ -62,7 +62,6 @@ class _Scheduler:
         self.slots = site.slots[: 1 if site.rules.timing == "exclusive" else len(cells)]
         self.queue = SharedQueue(cells, site, view, crowded=len(self.slots) > 1)
         self.workers: list[_Worker] = []
-        self.deadline = float("inf")
         self._resources = contextlib.ExitStack()
 
     def __enter__(self) -> _Scheduler:
@@ -91,7 +90,7 @@ class _Scheduler:
                 stopping = True
                 self._stop()
             self._watch()
-            if self.queue.signals > 1 or time.monotonic() > self.deadline:
+            if self.queue.impatient:
                 for worker in list(self.workers):
                     self._bury(worker, "interrupted", None)
             elif self.queue.look():
@@ -158,8 +157,6 @@ class _Scheduler:
             case Ready():
                 worker.ready = True
                 self._dispatch(worker)
-            case Loaded() | Measured() | Noted() if worker.attempt is not None:
-                self.queue.heed(worker.attempt, message)
             case Finished():
                 status, error = message.status, message.error
                 if worker.asked is not None and status == "interrupted":
@@ -170,6 +167,8 @@ class _Scheduler:
                 else:  # it was told to stop, and leaves
                     self._bury(worker, status, error)
                     self._replace(worker.slot)
+            case _ if worker.attempt is not None:
+                self.queue.heed(worker.attempt, message)
 
     def _dispatch(self, worker: _Worker) -> None:
         attempt = self.queue.take(worker.slot.name)
@@ -219,7 +218,6 @@ class _Scheduler:
         worker.output.close()
 
     def _stop(self) -> None:
-        self.deadline = time.monotonic() + GRACE_SECONDS
         self.view.stopping()
         for worker in list(self.workers):
             if worker.attempt is None:

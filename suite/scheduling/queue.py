@@ -5,6 +5,7 @@ Other commands on the same store take cells too. A claim in the store decides wh
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from suite.scheduling.messages import Loaded, Measured, Noted
 from suite.scheduling.recording import record
-from suite.scheduling.site import FLUSH_SECONDS, Summary
+from suite.scheduling.site import FLUSH_SECONDS, GRACE_SECONDS, Summary
 from suite.scheduling.watch import Watch
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class SharedQueue:
         self._store, self._site, self._view = site.store, site, view
         self._crowded, self._clock = crowded, clock
         self._looked = self._flushed = clock()
+        self._deadline = math.inf  # set by the first signal
         self.taken: list[Attempt] = []
         self.summary = Summary()
         self.signals = 0
@@ -88,9 +90,15 @@ class SharedQueue:
 
     def interrupt(self) -> None:
         """Give out no more cells; the second time, wait for the store no longer."""
+        self._deadline = min(self._deadline, self._clock() + GRACE_SECONDS)
         self.signals += 1
         self.summary.interrupted = True
         self._store.hurried = self.signals > 1
+
+    @property
+    def impatient(self) -> bool:
+        """Whether attempts are to be ended by force: after a second signal, or `GRACE_SECONDS` after the first."""
+        return self.signals > 1 or self._clock() > self._deadline
 
     def next(self) -> Attempt | None:
         """The next cell, not claimed yet; None if none may begin now."""

@@ -18,7 +18,7 @@ from suite.errors import SuiteError
 from suite.scheduling.messages import Finished, Job
 from suite.scheduling.queue import SharedQueue
 from suite.scheduling.remote import Order, Placed, settle
-from suite.scheduling.site import GRACE_SECONDS, on_signals
+from suite.scheduling.site import on_signals
 from suite.scheduling.slots import Slot
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class _Driver:
         self.accelerated = False
 
     def run(self) -> Summary:
-        stopping, deadline = False, float("inf")
+        stopping = False
         while self.tasks or self.queue:
             self._look()
             self._submit()
@@ -103,11 +103,11 @@ class _Driver:
                 if why := task.attempt.overdue(self.rules):
                     self._drop([task], "timeout", why)
             if self.queue.signals and not stopping:
-                stopping, deadline = True, time.monotonic() + GRACE_SECONDS
+                stopping = True
                 self.view.stopping()
                 for task in self.tasks:
                     self.ray.cancel(task.stream)
-            if self.queue.signals > 1 or time.monotonic() > deadline:
+            if self.queue.impatient:
                 self._drop(list(self.tasks), "interrupted", None)
             self.view.refresh()
         self.site.store.flush()

@@ -163,17 +163,14 @@ class _Driver:
         self.view.measured(one.cell, one.slot, _last(self.site.store, run.id))
         status, error, again = run.status, run.error, False
         if status == "interrupted":
-            again, what = self._may_run_again(one)
+            # What ended the jobs of another command does not count against their cells.
+            again, what = self.queue.lost(one.cell, self.site.rules.slurm.max_retries) if one.ours else (True, "")
             status, error = (status, None) if again else ("error", self._given_up(run, what))
         self.queue.release(attempt)
         self.queue.end(attempt, status, error, again=again)
 
     def _log(self, one: Submitted, run: int) -> None:
         Log(log_file(self.site.logs, run)).add(_printed(one.job))
-
-    def _may_run_again(self, one: Submitted) -> tuple[bool, str]:
-        """What ended the jobs of another command is not held against their cells."""
-        return self.queue.lost(one.cell, self.site.rules.slurm.max_retries) if one.ours else (True, "")
 
     def _given_up(self, run: RunRow, what: str) -> str:
         """Record that a cell is not run again, though nothing is wrong with it but its jobs."""

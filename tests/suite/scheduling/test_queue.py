@@ -11,7 +11,7 @@ from suite.problems import Folders
 from suite.records import Records
 from suite.scheduling.messages import Measured, Noted
 from suite.scheduling.queue import Attempt, SharedQueue
-from suite.scheduling.site import FLUSH_SECONDS, Provenance, Site
+from suite.scheduling.site import FLUSH_SECONDS, GRACE_SECONDS, Provenance, Site
 from suite.scheduling.slots import Slot
 from suite.spec.budget import Scheduling
 from suite.store import RunRow, open_store
@@ -281,10 +281,23 @@ def test_after_a_signal_no_cell_is_given_out(store: Store, cells: list[Cell], cl
     queue.interrupt()
     assert not queue
     assert queue.take(SLOT.name) is None
+    assert not queue.impatient
     assert not store.hurried
     queue.interrupt()
+    assert queue.impatient
     assert store.hurried, "the second time the store is not waited for"
     store.hurried = False
     queue.finish(attempt, "interrupted")
     assert queue.summary.interrupted
     assert queue.summary.statuses == {"interrupted": 1}
+
+
+def test_what_is_at_work_after_a_signal_has_a_while_to_end(store: Store, cells: list[Cell], clock: Clock) -> None:
+    queue = queue_of(store, cells[:1], clock)
+    clock.now += 2 * GRACE_SECONDS
+    assert not queue.impatient
+    queue.interrupt()
+    clock.now += GRACE_SECONDS
+    assert not queue.impatient
+    clock.now += 0.5
+    assert queue.impatient
