@@ -90,7 +90,7 @@ class _Scheduler:
                 stopping = True
                 self._stop()
             self._watch()
-            if self.queue.impatient:
+            if self.queue.time_is_up:
                 for worker in list(self.workers):
                     self._bury(worker, "interrupted", None)
             elif self.queue.look():

@@ -80,7 +80,7 @@ class SharedQueue:
         self.signals = 0
 
     def __bool__(self) -> bool:
-        """Whether cells may have to be run here; none are after a signal."""
+        """Whether cells may have to be run here: none once a signal has come."""
         return not self.signals and bool(self._left or self._alone or self._elsewhere)
 
     @property
@@ -96,16 +96,16 @@ class SharedQueue:
         self._store.hurried = self.signals > 1
 
     @property
-    def impatient(self) -> bool:
+    def time_is_up(self) -> bool:
         """Whether attempts are to be ended by force: after a second signal, or `GRACE_SECONDS` after the first."""
         return self.signals > 1 or self._clock() > self._deadline
 
     def next(self) -> Attempt | None:
         """The next cell, not claimed yet; None if none may begin now."""
         alone = not self._left
-        if self.signals or any(attempt.alone for attempt in self.taken):
+        if self.signals or not (self._left or self._alone):
             return None
-        if alone and (self.taken or not self._alone):
+        if self.taken and (alone or self.taken[0].alone):  # a cell that runs alone is the only one taken
             return None
         cell = (self._alone if alone else self._left).popleft()
         attempt = Attempt(cell, alone, self._crowded and not alone, Watch(self._clock))
@@ -150,7 +150,7 @@ class SharedQueue:
         return None
 
     def start(self, attempt: Attempt, slot: Slot) -> None:
-        """A cell that is claimed is at work from now on."""
+        """Time and show a cell that is claimed: it is at work from now on."""
         attempt.slot = slot
         attempt.watch.begin()
         self._view.started(attempt.cell, slot)
@@ -191,7 +191,7 @@ class SharedQueue:
         self.end(attempt, status, error, again=again)
 
     def end(self, attempt: Attempt, status: str, error: str | None, *, again: bool = False) -> None:
-        """The same, where the store knows it already."""
+        """End an attempt whose run is recorded already; the arguments are those of `finish`."""
         self.taken.remove(attempt)
         key = attempt.cell.key
         if again:
@@ -205,7 +205,12 @@ class SharedQueue:
             self._view.finished(attempt.cell, attempt.slot, status, error)
 
     def lost(self, cell: Cell, most: int) -> tuple[bool, str]:
-        """Count that a cell went down with its machine: whether it is run again, `most` times, and that in words."""
+        """Count that a cell went down with its machine.
+
+        Returns:
+            Whether the cell is run again, which it is `most` times, and the same in words.
+
+        """
         self._lost[cell.key] += 1
         times = self._lost[cell.key]
         if times <= most:
@@ -213,7 +218,7 @@ class SharedQueue:
         return False, f"given up after {times} attempts"
 
     def release(self, attempt: Attempt) -> None:
-        """Give back the claim on a cell that is only held for a job, which goes on."""
+        """Give back the claim on a cell that is only held for a job; the job goes on."""
         if attempt.run:
             self._store.release(attempt.run)
             attempt.run = 0

@@ -107,7 +107,7 @@ class _Driver:
                 self.view.stopping()
                 for task in self.tasks:
                     self.ray.cancel(task.stream)
-            if self.queue.impatient:
+            if self.queue.time_is_up:
                 self._drop(list(self.tasks), "interrupted", None)
             self.view.refresh()
         self.site.store.flush()

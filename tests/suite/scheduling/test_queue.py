@@ -281,10 +281,10 @@ def test_after_a_signal_no_cell_is_given_out(store: Store, cells: list[Cell], cl
     queue.interrupt()
     assert not queue
     assert queue.take(SLOT.name) is None
-    assert not queue.impatient
+    assert not queue.time_is_up
     assert not store.hurried
     queue.interrupt()
-    assert queue.impatient
+    assert queue.time_is_up
     assert store.hurried, "the second time the store is not waited for"
     store.hurried = False
     queue.finish(attempt, "interrupted")
@@ -295,9 +295,9 @@ def test_after_a_signal_no_cell_is_given_out(store: Store, cells: list[Cell], cl
 def test_what_is_at_work_after_a_signal_has_a_while_to_end(store: Store, cells: list[Cell], clock: Clock) -> None:
     queue = queue_of(store, cells[:1], clock)
     clock.now += 2 * GRACE_SECONDS
-    assert not queue.impatient
+    assert not queue.time_is_up
     queue.interrupt()
     clock.now += GRACE_SECONDS
-    assert not queue.impatient
+    assert not queue.time_is_up
     clock.now += 0.5
-    assert queue.impatient
+    assert queue.time_is_up
