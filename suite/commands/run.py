@@ -102,8 +102,7 @@ def _measure(
     """Run what is missing, each cell once; then what follows from it, as long as anything does."""
     from suite.environment import current_environment
     from suite.scheduling.executor import beside
-    from suite.scheduling.sharing import Provenance
-    from suite.scheduling.site import Site, Summary
+    from suite.scheduling.site import Provenance, Site, Summary
     from suite.store import shown
 
     total = Summary()

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from suite.errors import SuiteError, printable
 from suite.scheduling.inbox import GarbageError, Inbox
-from suite.scheduling.messages import Finished, Job, Loaded, Measured, Message, Noted, Ready, Stop
+from suite.scheduling.messages import Finished, Job, Message, Ready, Stop
 from suite.scheduling.output import Output, log_file
 from suite.scheduling.processes import end_group, thread_environment
-from suite.scheduling.recording import record
-from suite.scheduling.sharing import SharedQueue
-from suite.scheduling.site import FLUSH_SECONDS, GRACE_SECONDS, Site, Summary, View, on_signals
+from suite.scheduling.queue import SharedQueue
+from suite.scheduling.site import GRACE_SECONDS, Site, Summary, View, on_signals
 from suite.scheduling.worker import work
 
 if TYPE_CHECKING:
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from suite.cell import Cell
+    from suite.scheduling.queue import Attempt
     from suite.scheduling.slots import Slot
-    from suite.spec.budget import Scheduling
 
 
 @dataclass
@@ -39,23 +38,9 @@ class _Worker:
     output: Output
     alive: Connection  # closed with this process, whose end the worker's group does not outlive
     ready: bool = False
-    run: int | None = None
-    cell: Cell | None = None
-    begun: float = 0.0  # the cell at hand, by the monotonic clock
-    heard: float = 0.0  # the last message
+    attempt: Attempt | None = None  # the cell at hand
     asked: float | None = None  # to end the cell at hand, for taking too long
     why: str | None = None  # it was asked
-
-    def overdue(self, rules: Scheduling) -> str | None:
-        """Why its cell is to be ended; None where it is not."""
-        now = time.monotonic()
-        if self.cell is None:
-            return None
-        if rules.wall_seconds is not None and now - self.begun > rules.wall_seconds:
-            return f"took more than the {rules.wall_seconds:g} seconds of scheduling.wall_seconds"
-        if now - self.heard > rules.silent_seconds:
-            return f"sent nothing for the {rules.silent_seconds:g} seconds of scheduling.silent_seconds"
-        return None
 
 
 def run_cells(cells: Sequence[Cell], site: Site, view: View) -> Summary:
@@ -73,20 +58,14 @@ def run_cells(cells: Sequence[Cell], site: Site, view: View) -> Summary:
 
 class _Scheduler:
     def __init__(self, cells: Sequence[Cell], site: Site, view: View) -> None:
-        self.queue = SharedQueue(cells, site.store, site.provenance)
-        self.retried: set[str] = set()
+        self.site, self.view = site, view
         self.slots = site.slots[: 1 if site.rules.timing == "exclusive" else len(cells)]
-        self.store, self.folders, self.rules = site.store, site.folders, site.rules
-        self.logs = site.logs
-        self.view = view
-        self.summary = Summary()
+        self.queue = SharedQueue(cells, site, view, crowded=len(self.slots) > 1)
         self.workers: list[_Worker] = []
-        self.signals = 0
-        self.deadline = float("inf")
         self._resources = contextlib.ExitStack()
 
     def __enter__(self) -> _Scheduler:
-        self._resources.enter_context(on_signals(self._on_signal))
+        self._resources.enter_context(on_signals(self.queue.interrupt))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,7 +76,6 @@ class _Scheduler:
 
     def run(self) -> Summary:
         self.workers = [self._spawn(slot) for slot in self.slots]
-        flushed = time.monotonic()
         stopping = False
         while self.workers:
             printing = [w.output.pipe for w in self.workers if w.output.open]
@@ -107,23 +85,20 @@ class _Scheduler:
                         self._receive(worker)
                     else:
                         worker.output.read()
-            if time.monotonic() - flushed > FLUSH_SECONDS:
-                self._flush()
-                flushed = time.monotonic()
-            if self.signals and not stopping:
+            self._flush()
+            if self.queue.signals and not stopping:
                 stopping = True
                 self._stop()
             self._watch()
-            if self.signals > 1 or time.monotonic() > self.deadline:
+            if self.queue.time_is_up:
                 for worker in list(self.workers):
                     self._bury(worker, "interrupted", None)
-            elif not self.signals and self.queue.look():
-                for worker in [w for w in self.workers if w.ready and w.run is None]:
+            elif self.queue.look():
+                for worker in [w for w in self.workers if w.ready and w.attempt is None]:
                     self._dispatch(worker)
             self.view.refresh()
-        self.store.flush()
-        self.summary.elsewhere = self.queue.ended
-        return self.summary
+        self.site.store.flush()
+        return self.queue.summary
 
     def _watch(self) -> None:
         """See to workers that are dead, and end cells that take too long: ask, terminate, kill."""
@@ -133,26 +108,21 @@ class _Scheduler:
                 self._lost(worker)  # what it has forked holds its end of the pipe open
                 continue
             if worker.asked is None:
-                worker.why = worker.overdue(self.rules)
+                worker.why = None if worker.attempt is None else worker.attempt.overdue(self.site.rules)
                 if worker.why is None:
                     continue
                 worker.asked = now
                 with contextlib.suppress(OSError):
                     worker.connection.send(Stop())
             elif now - worker.asked > GRACE_SECONDS:
-                self._bury(worker, "timeout", f"the cell {worker.why}")
+                self._bury(worker, "timeout", worker.why)
                 self._replace(worker.slot)
-
-    def _on_signal(self) -> None:
-        self.signals += 1
-        self.summary.interrupted = True
-        self.store.hurried = self.signals > 1  # it may be waiting for the store now
 
     def _flush(self) -> None:
-        for run in self.store.flush():
-            for worker in [w for w in self.workers if w.run == run]:
-                self._bury(worker, "interrupted", None)
-                self._replace(worker.slot)
+        lost = self.queue.flush()
+        for worker in [w for w in self.workers if w.attempt in lost]:
+            self._bury(worker, "interrupted", None)
+            self._replace(worker.slot)
 
     def _spawn(self, slot: Slot) -> _Worker:
         context = multiprocessing.get_context("spawn")
@@ -183,69 +153,45 @@ class _Scheduler:
             self._replace(worker.slot)
 
     def _heed(self, worker: _Worker, message: Message) -> None:
-        worker.heard = time.monotonic()
         match message:
             case Ready():
                 worker.ready = True
                 self._dispatch(worker)
-            case Loaded():
-                record(self.store, message)
-            case Measured():
-                record(self.store, message)
-                if worker.cell is not None:
-                    self.view.measured(worker.cell, worker.slot, message.records)
-            case Noted():
-                if worker.cell is not None:
-                    self.view.noted(worker.cell, message.text)
             case Finished():
                 status, error = message.status, message.error
                 if worker.asked is not None and status == "interrupted":
-                    status, error = "timeout", f"the cell {worker.why}"
+                    status, error = "timeout", worker.why
                 self._finish(worker, status, error, message.peak_memory)
                 if worker.asked is None:
                     self._dispatch(worker)
                 else:  # it was told to stop, and leaves
                     self._bury(worker, status, error)
                     self._replace(worker.slot)
-
-    def _take(self, worker: _Worker) -> tuple[Cell, int] | None:
-        quiet = not any(w.cell for w in self.workers)
-        return self.queue.take(worker.slot.name, crowded=len(self.slots) > 1, quiet=quiet)
+            case _ if worker.attempt is not None:
+                self.queue.heed(worker.attempt, message)
 
     def _dispatch(self, worker: _Worker) -> None:
-        taken = None if self.signals else self._take(worker)
-        if taken is None:
-            idle = sum(w.run is None for w in self.workers)
-            if self.signals or idle > self.queue.elsewhere:  # else it waits for what another command runs
+        attempt = self.queue.take(worker.slot.name)
+        if attempt is None:
+            idle = sum(w.attempt is None for w in self.workers)
+            if self.queue.signals or idle > self.queue.elsewhere:  # else it waits for what another command runs
                 self.workers.remove(worker)
                 _end(worker)
                 worker.output.close()
-            self.view.elsewhere(self.queue.elsewhere, self.queue.ended.total())
             return
-        worker.cell, worker.run = cell, run = taken
-        worker.asked, worker.begun = None, time.monotonic()
-        worker.heard = worker.begun
-        worker.output.begin(log_file(self.logs, run))
-        self.view.started(cell, worker.slot)
+        worker.attempt, worker.asked = attempt, None
+        worker.output.begin(log_file(self.site.logs, attempt.run))
+        self.queue.start(attempt, worker.slot)
         try:
-            worker.connection.send(Job(run, cell, self.folders))
+            worker.connection.send(Job(attempt.run, attempt.cell, self.site.folders))
         except OSError:
             self._lost(worker)
 
     def _finish(self, worker: _Worker, status: str, error: str | None, peak_memory: int | None = None) -> None:
-        if worker.run is None or worker.cell is None:
-            return
-        worker.output.end()
-        if not self.store.finish(worker.run, status, error=error, peak_memory=peak_memory):
-            status, error = "interrupted", "taken over by another command: this one was silent for too long"
-            self.queue.lose(worker.cell)
-        if status == "oom" and self.rules.retry_oom and worker.cell.key not in self.retried:
-            self.retried.add(worker.cell.key)
-            self.queue.retry_alone(worker.cell)
-        else:
-            self.summary.count(status)
-        self.view.finished(worker.cell, worker.slot, status, error)
-        worker.run = worker.cell = None
+        if worker.attempt is not None:
+            worker.output.end()
+            self.queue.finish(worker.attempt, status, error, peak_memory)
+            worker.attempt = None
 
     def _lost(self, worker: _Worker) -> None:
         """The worker's process has ended by itself: record its cell, and replace it while cells are left."""
@@ -257,12 +203,12 @@ class _Scheduler:
         self._bury(worker, "error", f"the worker process ended with {cause}\n{output}")
         if started:
             self._replace(worker.slot)
-        elif self.queue and not self.workers and not self.signals:
+        elif self.queue and not self.workers:
             raise SuiteError(f"no worker process could start: it ended with {cause}\n{printable(output)}")
 
     def _replace(self, slot: Slot) -> None:
         """A new worker in a slot, while cells are left."""
-        if self.queue and not self.signals:
+        if self.queue:
             self.workers.append(self._spawn(slot))
 
     def _bury(self, worker: _Worker, status: str, error: str | None) -> None:
@@ -272,10 +218,9 @@ class _Scheduler:
         worker.output.close()
 
     def _stop(self) -> None:
-        self.deadline = time.monotonic() + GRACE_SECONDS
         self.view.stopping()
         for worker in list(self.workers):
-            if worker.run is None:
+            if worker.attempt is None:
                 self._bury(worker, "interrupted", None)
             else:
                 with contextlib.suppress(OSError):
@@ -285,7 +230,7 @@ class _Scheduler:
 def _end(worker: _Worker) -> None:
     """End the process, gently where it is idle, and close the pipe."""
     with contextlib.suppress(OSError):
-        if worker.run is None and worker.ready:
+        if worker.attempt is None and worker.ready:
             worker.connection.send(Stop())
             worker.process.join(2)
     end_group(worker.process)

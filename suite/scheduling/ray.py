@@ -10,16 +10,15 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections import Counter, deque
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import SuiteError
-from suite.scheduling.messages import Finished, Job, Loaded, Measured, Noted
-from suite.scheduling.recording import record
+from suite.scheduling.messages import Finished, Job
+from suite.scheduling.queue import SharedQueue
 from suite.scheduling.remote import Order, Placed, settle
-from suite.scheduling.site import FLUSH_SECONDS, GRACE_SECONDS, Summary, on_signals
+from suite.scheduling.site import on_signals
 from suite.scheduling.slots import Slot
 
 if TYPE_CHECKING:
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
 
     from suite.cell import Cell
     from suite.scheduling.messages import Message
-    from suite.scheduling.site import Site, View
+    from suite.scheduling.queue import Attempt
+    from suite.scheduling.site import Site, Summary, View
 
 LOOK_SECONDS = 5.0
 """How often the machines of the cluster are counted, and what other commands run is looked at."""
@@ -69,77 +69,49 @@ def run_cells(cells: Sequence[Cell], site: Site, view: View, *, address: str | N
     """
     ray = _ray()
     driver = _Driver(ray, cells, site, view)
-    with _connected(ray, address), on_signals(driver.stop):
+    with _connected(ray, address), on_signals(driver.queue.interrupt):
         return driver.run()
 
 
 @dataclass
 class _Task:
-    cell: Cell
-    alone: bool  # nothing of this command runs beside it, since it ran out of memory
+    attempt: Attempt
     stream: Any  # Ray's generator of references to messages
     slot: Slot
-    run: int | None = None  # once it has begun
-    begun: float = 0.0
-    heard: float = 0.0
     pending: Any = None  # the reference to a message that is ready and not fetched yet
     ready: float = 0.0  # since when it is
-
-    def overdue(self, wall: float | None, silent: float) -> str | None:
-        """Why it is to be ended; None where it is not."""
-        now = time.monotonic()
-        if self.run is None:
-            return None
-        if wall is not None and now - self.begun > wall:
-            return f"the cell took more than the {wall:g} seconds of scheduling.wall_seconds"
-        if now - self.heard > silent:
-            return f"the cell sent nothing for the {silent:g} seconds of scheduling.silent_seconds"
-        return None
 
 
 class _Driver:
     def __init__(self, ray: Any, cells: Sequence[Cell], site: Site, view: View) -> None:
         self.ray, self.site, self.view = ray, site, view
-        self.store, self.rules = site.store, site.rules
-        self.waiting = deque(cells)
-        self.alone: deque[Cell] = deque()  # to be run once all others are done, with nothing beside
-        self.retried: set[str] = set()  # those that were put there
-        self.elsewhere: list[Cell] = []  # that other commands run
+        self.rules = site.rules
+        self.queue = SharedQueue(cells, site, view, crowded=self.rules.timing != "exclusive")
         self.tasks: list[_Task] = []
-        self.lost: Counter[str] = Counter()  # how often each cell was
-        self.summary = Summary()
-        self.signals = 0
         self.room = self.looked = 0.0
         self.accelerated = False
 
-    def stop(self) -> None:
-        """Ctrl-C."""
-        self.signals += 1
-        self.summary.interrupted = True
-
     def run(self) -> Summary:
-        flushed, stopping, deadline = time.monotonic(), False, float("inf")
-        while self.tasks or ((self.waiting or self.alone or self.elsewhere) and not self.signals):
+        stopping = False
+        while self.tasks or self.queue:
             self._look()
             self._submit()
             self._receive()
-            if time.monotonic() - flushed > FLUSH_SECONDS:
-                for run in self.store.flush():
-                    self._drop([task for task in self.tasks if task.run == run], "interrupted", None)
-                flushed = time.monotonic()
+            lost = self.queue.flush()
+            self._drop([task for task in self.tasks if task.attempt in lost], "interrupted", None)
             for task in list(self.tasks):
-                if why := task.overdue(self.rules.wall_seconds, self.rules.silent_seconds):
+                if why := task.attempt.overdue(self.rules):
                     self._drop([task], "timeout", why)
-            if self.signals and not stopping:
-                stopping, deadline = True, time.monotonic() + GRACE_SECONDS
+            if self.queue.signals and not stopping:
+                stopping = True
                 self.view.stopping()
                 for task in self.tasks:
                     self.ray.cancel(task.stream)
-            if self.signals > 1 or time.monotonic() > deadline:
+            if self.queue.time_is_up:
                 self._drop(list(self.tasks), "interrupted", None)
             self.view.refresh()
-        self.store.flush()
-        return self.summary
+        self.site.store.flush()
+        return self.queue.summary
 
     def _look(self) -> None:
         """Count the machines, which come and go, and ask again for what other commands had."""
@@ -152,33 +124,26 @@ class _Driver:
         if not self.accelerated:
             at_once = resources.get("CPU", 0) // self.rules.ray.cpus
         self.room = 1 if self.rules.timing == "exclusive" else 2 * at_once + 1  # some wait at the cluster's door
-        if self.elsewhere:
-            self.store.sweep()
-            self.waiting.extend(self.elsewhere)
-            self.elsewhere.clear()
+        self.queue.look()
 
     def _submit(self) -> None:
-        while not self.signals and len(self.tasks) < self.room and not any(task.alone for task in self.tasks):
-            alone = not self.waiting
-            if alone and (self.tasks or not self.alone):
-                return
-            cell = (self.alone if alone else self.waiting).popleft()
-            fraction = (1 if alone else 1 / self.rules.slots_per_device) if self.accelerated else 0
+        while len(self.tasks) < self.room and (attempt := self.queue.next()) is not None:
+            fraction = (1 if attempt.alone else 1 / self.rules.slots_per_device) if self.accelerated else 0
             cores = 0 if self.accelerated else self.rules.ray.cpus
             task = self.ray.remote(measure).options(
                 num_cpus=cores, num_gpus=fraction, max_retries=0, num_returns="streaming", name="kfsvd-bench"
             )
             order = Order(
-                cell,
+                attempt.cell,
                 self.site.folders,
                 self.site.provenance.fingerprint,
                 threads=self.rules.ray.cpus,
                 accelerated=self.accelerated,
-                contended=self.rules.timing != "exclusive" and not alone,
+                contended=attempt.contended,
             )
             taken = {task.slot.name for task in self.tasks}
             name = next(name for n in range(len(self.tasks) + 1) if (name := f"ray:{n}") not in taken)
-            self.tasks.append(_Task(cell, alone, task.remote(order), Slot(name, "", (), order.threads)))
+            self.tasks.append(_Task(attempt, task.remote(order), Slot(name, "", (), order.threads)))
 
     def _receive(self) -> None:
         """Fetch what is ready, in no more than `_FETCH_SECONDS`; what does not come is asked for again next time."""
@@ -206,7 +171,7 @@ class _Driver:
         except (StopIteration, errors.RayError) as error:
             if isinstance(error, errors.GetTimeoutError) and time.monotonic() - task.ready < _LOST_SECONDS:
                 return
-            if self.signals:  # whatever became of it, it was told to end
+            if self.queue.signals:  # whatever became of it, it was told to end
                 self._drop([task], "interrupted", None)
             elif isinstance(error, StopIteration):
                 self._forget(task, "error", "the task ended without a word")
@@ -215,61 +180,32 @@ class _Driver:
             else:
                 self._lose(task, error)
         else:
-            task.heard, task.pending = time.monotonic(), None
+            task.pending = None
             self._take(task, message)
 
     def _take(self, task: _Task, message: Placed | Message) -> None:
         if isinstance(message, Placed):
-            self._begin(task, self.store.environment(message.environment), message.device)
-            return
-        if task.run is None:  # it failed before it was placed
-            self._begin(task, self.site.provenance.environment, "none")
-        if task.run is None:
-            return
-        match message:
-            case Finished(_, status, error, memory):
-                self._forget(task, status, error, memory)
-            case Noted():
-                self.view.noted(task.cell, message.text)
-            case Loaded():
-                record(self.store, replace(message, run=task.run))
-            case Measured():
-                record(self.store, replace(message, run=task.run))
-                self.view.measured(task.cell, task.slot, message.records)
+            self._begin(task, message.device, self.site.store.environment(message.environment))
+        elif isinstance(message, Finished):
+            self._forget(task, message.status, message.error, message.peak_memory)
+        else:
+            self.queue.heed(task.attempt, message)
 
-    def _begin(self, task: _Task, environment: int, device: str) -> None:
+    def _begin(self, task: _Task, device: str = "none", environment: int | None = None) -> bool:
         """Take the cell; a task is let go whose cell another command runs or has ended."""
-        provenance = self.site.provenance
-        claim = self.store.claim(
-            task.cell,
-            experiment=provenance.experiment,
-            environment=environment,
-            fingerprint=provenance.fingerprint,
-            since=provenance.since,
-            device=device,
-            contended=self.rules.timing != "exclusive" and not task.alone,
-        )
-        task.run, task.begun = claim.run, time.monotonic()
-        if claim.run is not None:
-            self.view.started(task.cell, task.slot)
-            return
+        if self.queue.claim(task.attempt, device, environment):
+            self.queue.start(task.attempt, task.slot)
+            return True
         self.ray.cancel(task.stream, force=True)
         self.tasks.remove(task)
-        if claim.status == "running":
-            self.elsewhere.append(task.cell)
-        else:
-            self.summary.elsewhere[claim.status] += 1
+        return False
 
     def _lose(self, task: _Task, error: Exception) -> None:
         """Run a cell again that went down with its node or worker, unless it has done so too often."""
-        self.lost[task.cell.key] += 1
-        times, most = self.lost[task.cell.key], self.rules.ray.max_retries
-        again = times <= most
-        what = f"run again, {times} of {most} times" if again else f"given up after {times} attempts"
+        again, what = self.queue.lost(task.attempt.cell, self.rules.ray.max_retries)
         text = f"the cell was lost with its node or worker, and is {what} ({type(error).__name__})\n{error}"
         self.ray.cancel(task.stream, force=True)  # it may be alive where only its record was lost
-        if self._forget(task, "error", text, counts=not again) and again:
-            (self.alone if task.alone else self.waiting).appendleft(task.cell)
+        self._forget(task, "error", text, again=again)
 
     def _drop(self, tasks: list[_Task], status: str, error: str | None) -> None:
         """End tasks by force."""
@@ -278,31 +214,12 @@ class _Driver:
             self._forget(task, status, error)
 
     def _forget(
-        self, task: _Task, status: str, error: str | None, memory: int | None = None, *, counts: bool = True
-    ) -> bool:
-        """A task is over: record its run, if it had begun or should have.
-
-        Returns:
-            Whether its cell is still ours; one that another command has taken over is waited for.
-
-        """
-        if task.run is None and status != "interrupted" and counts:
-            self._begin(task, self.site.provenance.environment, "none")
-        if task in self.tasks:
+        self, task: _Task, status: str, error: str | None, memory: int | None = None, *, again: bool = False
+    ) -> None:
+        """A task is over; one that failed before it was placed has a run too."""
+        if task.attempt.run or again or status == "interrupted" or self._begin(task):
             self.tasks.remove(task)
-        if task.run is None:
-            return True
-        ours = self.store.finish(task.run, status, error=error, peak_memory=memory)
-        if not ours:
-            status, error = "interrupted", "taken over by another command: this one was silent for too long"
-            self.elsewhere.append(task.cell)
-        if status == "oom" and self.rules.retry_oom and task.cell.key not in self.retried:
-            self.retried.add(task.cell.key)
-            self.alone.append(task.cell)
-        elif counts or not ours:
-            self.summary.count(status)
-        self.view.finished(task.cell, task.slot, status, error)
-        return ours
+            self.queue.finish(task.attempt, status, error, memory, again=again)
 
 
 @contextmanager

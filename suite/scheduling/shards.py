@@ -29,6 +29,7 @@ from suite.scheduling.recording import record
 from suite.scheduling.remote import Order, settle
 from suite.scheduling.site import FLUSH_SECONDS
 from suite.scheduling.slots import Slot
+from suite.scheduling.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,16 +56,15 @@ class Limits(NamedTuple):
     wall_seconds: float | None  # by the specification
     seconds: float  # by SLURM
 
-    def exceeded(self, elapsed: float, signals: Sequence[int]) -> str | None:
+    def exceeded(self, watch: Watch, signals: Sequence[int]) -> str | None:
         """Why a job is to end as out of time; None where it is not, though it may have been told to end.
 
         SLURM sends one signal before it preempts a job and before the job's time is over: the latter comes late.
         """
-        if self.wall_seconds is not None and elapsed > self.wall_seconds:
-            return f"the cell took more than the {self.wall_seconds:g} seconds of scheduling.wall_seconds"
-        if signal.SIGUSR2 in signals and elapsed > min(0.8 * self.seconds, self.seconds - 150):
-            return f"the cell took more than the {self.seconds / 60:g} minutes of scheduling.slurm.minutes"
-        return None
+        why = watch.overdue(self.wall_seconds)
+        if why is None and signal.SIGUSR2 in signals and watch.elapsed > min(0.8 * self.seconds, self.seconds - 150):
+            why = f"the cell took more than the {self.seconds / 60:g} minutes of scheduling.slurm.minutes"
+        return why
 
 
 def measure(order: Order, text: Text, shard: str, limits: Limits) -> None:
@@ -81,10 +81,11 @@ def measure(order: Order, text: Text, shard: str, limits: Limits) -> None:
     stops: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
         signal.signal(number, lambda number, _: stops.append(number))
-    begun = time.monotonic()
+    watch = Watch()
+    watch.begin()
 
     def overdue() -> str | None:
-        return limits.exceeded(time.monotonic() - begun, stops)
+        return limits.exceeded(watch, stops)
 
     lock = FileLock(Path(shard).with_suffix(".lock"), timeout=_FOLDING_SECONDS)
     with contextlib.suppress(Timeout), lock, open_store(f"sqlite:///{shard}") as store:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from suite.cell import Cell
     from suite.problems import Folders
     from suite.records import Records
-    from suite.scheduling.sharing import Provenance
     from suite.scheduling.slots import Slot
     from suite.spec.budget import Scheduling
     from suite.store import Store
@@ -80,6 +79,16 @@ class Summary:
         """Cells that ended without a result, those of other commands included."""
         ended = [*self.statuses.items(), *self.elsewhere.items()]
         return sum(n for status, n in ended if status in ("error", "oom", "timeout"))
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What every run of one command shares."""
+
+    experiment: int
+    environment: int
+    fingerprint: str
+    since: int  # the latest run when the command began
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,14 @@ the shard is folded it is given back.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import SuiteError
 from suite.scheduling.output import KEPT_BYTES, Log, end_of, log_file
+from suite.scheduling.queue import SharedQueue
 from suite.scheduling.remote import Order
 from suite.scheduling.shards import Shards, Text, end_of_dead_jobs
-from suite.scheduling.sharing import SharedQueue
-from suite.scheduling.site import FLUSH_SECONDS, Summary, on_signals
+from suite.scheduling.site import on_signals
 from suite.store.leases import RESERVED
 
 if TYPE_CHECKING:
@@ -23,8 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from suite.cell import Cell
+    from suite.scheduling.queue import Attempt
     from suite.scheduling.shards import Submitted
-    from suite.scheduling.site import Site, View
+    from suite.scheduling.site import Site, Summary, View
     from suite.store import RunRow, Store
 
 POLL_SECONDS = 1.0
@@ -48,107 +48,83 @@ def run_cells(cells: Sequence[Cell], site: Site, view: View, *, shards: Path, db
         SuiteError: submitit is not installed, there is no SLURM here, or it refuses the jobs.
 
     """
-    return _Queue(cells, site, view, Shards(shards, site), db).run()
+    return _Driver(cells, site, view, Shards(shards, site), db).run()
 
 
-class _Queue:
+class _Driver:
     def __init__(self, cells: Sequence[Cell], site: Site, view: View, shards: Shards, db: str) -> None:
         self.site, self.view, self.shards, self.db = site, view, shards, db
         noted_first = sorted(cells, key=lambda cell: shards.earlier(cell) is None)
-        self.queue = SharedQueue(noted_first, site.store, site.provenance)
-        self.again: deque[Cell] = deque()  # held, and without a job
-        self.leases: dict[str, int] = {}  # the run that holds a cell, by its key
-        self.submitted: list[Submitted] = []
+        self.queue = SharedQueue(noted_first, site, view, crowded=site.rules.timing != "exclusive")
+        self.submitted: list[tuple[Attempt, Submitted]] = []
         self.known: dict[str, int] = {}  # the last run of a cell that was told of, by its key
-        self.interrupted: Counter[str] = Counter()  # how often the job of each cell was
-        self.summary = Summary()
-        self.signals = 0
-        self.flushed = time.monotonic()
 
     def run(self) -> Summary:
         with on_signals(self._on_signal):
-            while (self.queue or self.again or self.submitted) and not self.signals:
+            while (self.queue or self.submitted) and not self.queue.signals:
                 self._submit()
-                for one in [one for one in self.submitted if self.shards.is_over(one)]:
-                    self._collect(one)
+                for attempt, one in [both for both in self.submitted if self.shards.is_over(both[1])]:
+                    self._collect(attempt, one)
                     self._flush()
                 self._flush()
                 self.view.refresh()
                 time.sleep(POLL_SECONDS)
         self._release()
-        self.summary.elsewhere = self.queue.ended
-        return self.summary
+        return self.queue.summary
 
     def _on_signal(self) -> None:
-        self.signals += 1
-        self.summary.interrupted = True
+        self.queue.interrupt()
         self.view.stopping()
 
     def _submit(self) -> None:
         """All at once to SLURM, which knows how many may run; to this machine as many as may."""
         self.queue.look()
-        cells: list[Cell] = []
-        while self._has_room(len(cells)) and not self.signals and (cell := self._next()) is not None:
-            earlier = self.shards.earlier(cell)
+        attempts: list[Attempt] = []
+        while self._has_room(len(attempts)) and (attempt := self.queue.take(RESERVED)) is not None:
+            earlier = self.shards.earlier(attempt.cell)
             if earlier is None:
-                cells.append(cell)
+                attempts.append(attempt)
             else:
-                self._follow(earlier)
+                self._follow(attempt, earlier)
             self._flush()
-        if cells:
+        if attempts:
+            orders = [self._order(attempt) for attempt in attempts]
             try:
-                submitted = self.shards.submit([*map(self._order, cells)], self._text(), self.site.rules.wall_seconds)
+                submitted = self.shards.submit(orders, self._text(), self.site.rules.wall_seconds)
             except SuiteError:
                 self._release()
                 raise
-            for one in submitted:
-                self._follow(one)
-        if not self.submitted:
-            self.view.elsewhere(self.queue.elsewhere, self.queue.ended.total())
+            for attempt, one in zip(attempts, submitted, strict=True):
+                self._follow(attempt, one)
 
     def _has_room(self, more: int) -> bool:
         rules = self.site.rules
         most = 1 if rules.timing == "exclusive" else rules.slurm.parallel
         return rules.slurm.cluster == "slurm" or len(self.submitted) + more < most
 
-    def _next(self) -> Cell | None:
-        """A cell that is held for a job of this command; None if all are, or other commands have them."""
-        if self.again:
-            return self.again.popleft()
-        taken = self.queue.take(RESERVED, crowded=False, quiet=False)
-        if taken is None:
-            return None
-        cell, self.leases[cell.key] = taken
-        return cell
-
     def _flush(self) -> None:
         """Renew the leases. The job of a cell whose lease is lost goes on, and is collected."""
-        if time.monotonic() - self.flushed < FLUSH_SECONDS:
-            return
-        lost = set(self.site.store.flush())
-        self.flushed = time.monotonic()
-        for key, run in list(self.leases.items()):
-            if run in lost:
-                self._release(key)
+        for attempt in self.queue.flush():
+            self.queue.release(attempt)
 
-    def _release(self, *keys: str) -> None:
-        """Give cells back, all if none is named."""
-        for key in keys or list(self.leases):
-            self.site.store.release(self.leases.pop(key))
+    def _release(self) -> None:
+        """Give all cells back."""
+        for attempt in self.queue.taken:
+            self.queue.release(attempt)
 
-    def _follow(self, one: Submitted) -> None:
-        self.submitted.append(one)
-        self.view.started(one.cell, one.slot)
+    def _follow(self, attempt: Attempt, one: Submitted) -> None:
+        self.submitted.append((attempt, one))
+        self.queue.start(attempt, one.slot)
 
-    def _order(self, cell: Cell) -> Order:
+    def _order(self, attempt: Attempt) -> Order:
         rules = self.site.rules
         return Order(
-            cell,
+            attempt.cell,
             self.site.folders,
             self.site.provenance.fingerprint,
             threads=rules.slurm.cpus,
             accelerated=rules.slurm.gpus > 0,
-            contended=rules.timing != "exclusive",
+            contended=attempt.contended,
         )
 
     def _text(self) -> Text:
@@ -157,7 +133,7 @@ class _Queue:
         row = self.site.store.session.get_one(Experiment, self.site.provenance.experiment)
         return Text(row.name, row.text)
 
-    def _collect(self, one: Submitted) -> None:
+    def _collect(self, attempt: Attempt, one: Submitted) -> None:
         """Fold the shard of a job that is over, or record what it had to say where it has none.
 
         A cell whose job was interrupted is run again; so is one whose job ended without a word while no command was
@@ -169,50 +145,41 @@ class _Queue:
             if self.shards.shard(one.cell).exists():
                 self._fold(one)
             self.shards.forget(one)
+        self.submitted.remove((attempt, one))
         run = self._latest(one.cell)
-        lease = self.leases.get(one.cell.key)
-        if run is None and one.ours and lease is not None:  # it ended before it came to its cell
-            del self.leases[one.cell.key]
-            self.site.store.finish(lease, "error", _last_words(one.job))
-            run = self._latest(one.cell)
-        self.submitted.remove(one)
-        again = run is None or (run.status == "interrupted" and self._may_run_again(one))
         if run is not None:
-            self.known[one.cell.key] = run.id
-            Log(log_file(self.site.logs, run.id)).add(_printed(one.job))
-            self.view.measured(one.cell, one.slot, _last(self.site.store, run.id))
-        if again:
-            self._run_again(one.cell)
-        elif one.cell.key in self.leases:
-            self._release(one.cell.key)
-        if run is None or again:
-            self.view.finished(one.cell, one.slot, "interrupted", None)
-            return
-        status, error = run.status, run.error
+            self._collected(attempt, one, run)
+        elif one.ours and attempt.run:  # it ended before it came to its cell
+            self._log(one, attempt.run)
+            self.queue.finish(attempt, "error", _last_words(one.job))
+        else:
+            self.queue.release(attempt)
+            self.queue.end(attempt, "interrupted", None, again=True)
+
+    def _collected(self, attempt: Attempt, one: Submitted, run: RunRow) -> None:
+        """Tell of the run that was folded."""
+        self.known[one.cell.key] = run.id
+        self._log(one, run.id)
+        self.view.measured(one.cell, one.slot, _last(self.site.store, run.id))
+        status, error, again = run.status, run.error, False
         if status == "interrupted":
-            status, error = "error", self._given_up(run)
-        self.summary.count(status)
-        self.view.finished(one.cell, one.slot, status, error)
+            # What ended the jobs of another command does not count against their cells.
+            again, what = self.queue.lost(one.cell, self.site.rules.slurm.max_retries) if one.ours else (True, "")
+            status, error = (status, None) if again else ("error", self._given_up(run, what))
+        self.queue.release(attempt)
+        self.queue.end(attempt, status, error, again=again)
 
-    def _may_run_again(self, one: Submitted) -> bool:
-        """What ended the jobs of another command is not held against their cells."""
-        self.interrupted[one.cell.key] += one.ours
-        return self.interrupted[one.cell.key] <= self.site.rules.slurm.max_retries
+    def _log(self, one: Submitted, run: int) -> None:
+        Log(log_file(self.site.logs, run)).add(_printed(one.job))
 
-    def _run_again(self, cell: Cell) -> None:
-        if cell.key in self.leases:
-            self.again.append(cell)
-        else:  # another command has taken it over
-            self.queue.lose(cell)
-
-    def _given_up(self, run: RunRow) -> str:
+    def _given_up(self, run: RunRow, what: str) -> str:
         """Record that a cell is not run again, though nothing is wrong with it but its jobs."""
         import sqlalchemy as sa
 
         from suite.store.tables import RunRow
 
-        store, most = self.site.store, self.site.rules.slurm.max_retries
-        text = f"the job was interrupted, by SLURM or a signal, and given up after {most + 1} attempts"
+        store = self.site.store
+        text = f"the job was interrupted, by SLURM or a signal, and {what}"
         change = sa.update(RunRow).where(RunRow.id == run.id).values(status="error", error=text)
         store.transaction(lambda: store.session.execute(change, execution_options={"synchronize_session": False}))
         return text

@@ -45,17 +45,40 @@ BEFORE_TRAINING = """
 PATIENCE = """
     import os
     import suite.scheduling.local as local
+    from suite.scheduling.queue import Attempt
 
     local.GRACE_SECONDS = 1.0
-    overdue = local._Worker.overdue
+    overdue = Attempt.overdue
 
-    def once_it_hangs(worker, rules):
-        hangs = worker.cell and worker.cell.optimizer == "adam" and os.path.exists("child")
-        return overdue(worker, rules) if hangs else None
+    def once_it_hangs(attempt, rules):
+        hangs = attempt.cell.optimizer == "adam" and os.path.exists("child")
+        return overdue(attempt, rules) if hangs else None
 
-    local._Worker.overdue = once_it_hangs
+    Attempt.overdue = once_it_hangs
 """
 """Only the cell of adam is timed, and only once it hangs: a busy machine takes seconds to load what others train on."""
+
+ONCE_IT_TRAINS = """
+    import os
+    import suite.training.loop as training
+    from suite.scheduling.queue import Attempt
+
+    train, overdue = training.Training.__iter__, Attempt.overdue
+
+    def marked(self):
+        steps = 0
+        for records in train(self):
+            yield records
+            steps += len(records.iterations)
+            if steps > 10:
+                open(self.cell.optimizer, "w").close()
+
+    def once_it_trains(attempt, rules):
+        return overdue(attempt, rules) if os.path.exists(attempt.cell.optimizer) else None
+
+    training.Training.__iter__, Attempt.overdue = marked, once_it_trains
+"""
+"""A cell is timed once it has sent more than ten steps: a busy machine takes longer than that to come to them."""
 
 
 def rows(folder: Path, query: str) -> list[Any]:
@@ -102,7 +125,7 @@ def statuses(folder: Path) -> dict[str, str]:
 
 
 def test_a_cell_beyond_its_wall_seconds_ends_with_what_it_has_measured(tmp_path: Path) -> None:
-    code, output = run(tmp_path, LONG + "scheduling: {wall_seconds: 8}\n")
+    code, output = run(tmp_path, LONG + "scheduling: {wall_seconds: 8}\n", ONCE_IT_TRAINS)
     assert code == 3, output
     assert statuses(tmp_path) == {"sgd": "timeout", "adam": "timeout", "kpsvd": "timeout"}
     kept = rows(tmp_path, "SELECT (SELECT count(*) FROM iterations WHERE run_id = runs.id), error FROM runs")

@@ -13,8 +13,7 @@ from suite.environment import current_environment
 from suite.problems import Folders
 from suite.scheduling.messages import Finished
 from suite.scheduling.remote import Order, Placed
-from suite.scheduling.sharing import Provenance
-from suite.scheduling.site import Site
+from suite.scheduling.site import Provenance, Site
 from suite.spec.budget import Scheduling
 from suite.store import RunRow, open_store
 from suite.store.leases import Owner
@@ -132,7 +131,7 @@ def cells(working_folder: Path) -> list[Cell]:
 def test_the_store_is_flushed_while_a_record_does_not_come(
     store: Store, cells: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executor, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr("suite.scheduling.queue.FLUSH_SECONDS", 0.0)
     monkeypatch.setattr(executor, "_LOST_SECONDS", 1.0)
     cluster = Cluster([PLACED, ABSENT], [PLACED, DONE], [PLACED, DONE])
     driver = drive(store, tmp_path, cells[:2], cluster)
@@ -175,7 +174,7 @@ def test_a_task_that_ends_without_a_word_was_interrupted_where_it_was_told_to_en
 
     def heard(message: Any, timeout: float) -> Any:
         if told:
-            driver.stop()
+            driver.queue.interrupt()
         return get(message, timeout)
 
     cluster.get = heard  # type: ignore[method-assign]
@@ -187,6 +186,7 @@ def test_a_cell_that_another_command_takes_over_is_waited_for(
     store: Store, cells: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executor, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("suite.scheduling.queue.LOOK_SECONDS", 0.0)
     cluster = Cluster([PLACED, DONE], [PLACED])
     get = cluster.get
     with open_store(f"sqlite:///{tmp_path}/store.sqlite") as other:

@@ -166,7 +166,7 @@ def test_who_waits_says_so_and_is_ended_by_ctrl_c(tmp_path: Path, url: str) -> N
 
 STRUCK = """
 import os, signal
-from suite.scheduling.sharing import SharedQueue
+from suite.scheduling.queue import SharedQueue
 
 look = SharedQueue.look
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from suite.scheduling.shards import Limits, Shards, Submitted
+from suite.scheduling.watch import Watch
 from suite.spec.budget import Scheduling
 from suite.store import open_store
 from suite.store.leases import RESERVED, Owner
@@ -195,7 +196,8 @@ def test_a_job_whose_note_another_command_has_removed_is_over(tmp_path: Path) ->
 def test_the_signal_before_the_end_of_a_jobs_time_is_told_from_preemption(
     elapsed: float, signals: list[int], why: str | None
 ) -> None:
-    found = Limits(100.0, 240.0 if elapsed == 10.0 else 90.0).exceeded(elapsed, signals)
+    watch = Watch(clock=lambda: elapsed, begun=0.0)
+    found = Limits(100.0, 240.0 if elapsed == 10.0 else 90.0).exceeded(watch, signals)
     assert (found is None) if why is None else (found is not None and why in found)
 
 
