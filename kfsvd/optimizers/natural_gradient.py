@@ -40,7 +40,6 @@ from kfsvd.optimizers.checks import refuse_parallel
 from kfsvd.optimizers.fallback import adam_step
 from kfsvd.optimizers.intervals import Interval
 from kfsvd.optimizers.layer import PreconditionedLayer, by_name
-from kfsvd.optimizers.observer import Observer
 from kfsvd.optimizers.options import check_options
 from kfsvd.optimizers.quadratic import LM_EVERY, QuadraticModel, damping_after
 from kfsvd.optimizers.scaling import AdamMoments, clipped, grafted
@@ -201,6 +200,9 @@ class NaturalGradient(LayerOptimizer):
             fallback_lr=fallback_lr,
             defaults={"momentum": momentum, "weight_decay": weight_decay, "damping": damping},
         )
+        # here, for it imports torch's compiler, which torch's own optimizers load when one is made: a second or more
+        from kfsvd.optimizers.observer import Observer
+
         needs_labels = fisher == "empirical" or step_rule == "quadratic_model"
         self._observer = Observer(model, likelihood_named(likelihood) if needs_labels else None)
 
