@@ -72,7 +72,10 @@ def answer(question: Callable[[], Answer]) -> Answer:
         found: Answer = ours.recv()
     except EOFError:
         process.join()
-        raise SuiteError(f"the process that was asked for {question.__name__} ended with {process.exitcode}") from None
+        raise SuiteError(
+            f"a process that was to look at this machine with torch ended with exit code {process.exitcode}: "
+            "what it has printed tells why"
+        ) from None
     finally:
         ours.close()
     process.join()

@@ -196,7 +196,15 @@ class Ordeal:
 
 def workers_of(pid: int) -> list[int]:
     """The processes in which a command trains: forked by its server, and each at the head of a group."""
-    return [worker for server in servers_of(pid) for worker in children(server) if os.getpgid(worker) == worker]
+    return [worker for server in servers_of(pid) for worker in children(server) if leads_a_group(worker)]
+
+
+def leads_a_group(pid: int) -> bool:
+    """Not one that has only now been forked, nor one that is gone."""
+    try:
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:
+        return False
 
 
 def servers_of(pid: int) -> list[int]:
