@@ -14,16 +14,19 @@ from importlib import import_module
 from suite.scheduling.processes import end_with_parent, lead_a_group
 
 MODULES = (
-    "torch",
-    "torch._dynamo",  # of torch's own optimizers
-    "scipy.linalg",  # of kfsvd's eigenpairs
+    "torch._dynamo",  # which torch's optimizers load when one is made
+    "scipy.linalg",
     "threadpoolctl",
+    "kfsvd.optimizers.observer",
+    "suite.cell",
     "suite.environment",
     "suite.scheduling.memory",
     "suite.scheduling.reference",
     "suite.scheduling.worker",
+    "suite.spec.schema",
     "suite.training.loop",
 )
+"""Also those that are imported at their first use."""
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 lead_a_group()  # what a terminal sends to the command is the command's alone
