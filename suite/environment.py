@@ -49,7 +49,7 @@ def current_environment() -> Environment:
         driver=_driver() if gpus else None,
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        torch=torch.__version__,
+        torch=str(torch.__version__),  # of a class that others would import torch to read
         blas=_blas(torch.__config__.show()),
         kfsvd=kfsvd.__version__,
         commit=commit,

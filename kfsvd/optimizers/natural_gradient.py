@@ -39,7 +39,6 @@ from kfsvd.optimizers.checkpoint import plain, restored
 from kfsvd.optimizers.checks import refuse_parallel
 from kfsvd.optimizers.fallback import adam_step
 from kfsvd.optimizers.layer import PreconditionedLayer, by_name
-from kfsvd.optimizers.observer import Observer
 from kfsvd.optimizers.quadratic import LM_EVERY, QuadraticModel, damping_after
 from kfsvd.optimizers.scaling import AdamMoments, clipped, grafted
 from kfsvd.options.choices import Averaging, DampingRule, StepRule
@@ -144,6 +143,9 @@ class NaturalGradient(LayerOptimizer):
                 "damping": self.damping.value,
             },
         )
+        # here, for it imports torch's compiler, which torch's own optimizers load when one is made: a second or more
+        from kfsvd.optimizers.observer import Observer
+
         needs_labels = self.curvature_batch.fisher == "empirical" or self.step_rule == "quadratic_model"
         self._observer = Observer(model, likelihood_named(likelihood) if needs_labels else None)
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json as jsonlib
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from suite.commands.plan import expected_seconds
-from suite.environment import library_fingerprint
+from suite.environment import current_environment, library_fingerprint
 from suite.errors import ExitCode
 from suite.plan.plan import load_matrix
 from suite.problems import Folders
 from suite.scheduling.progress import view_for
-from suite.scheduling.slots import parse_devices, shared
+from suite.scheduling.server import answer
+from suite.scheduling.slots import accelerators, parse_devices, shared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +55,8 @@ def run(
         console.print("No cell is left by the spec's exclusions: nothing to measure.")
         return ExitCode.NOTHING_MEASURED
     local = choice.name == "local"
-    slots = shared(parse_devices(devices), matrix.spec.scheduling.slots_per_device) if local else []
+    found_here = partial(answer, accelerators)
+    slots = shared(parse_devices(devices, found_here), matrix.spec.scheduling.slots_per_device) if local else []
     folders = Folders.default(data_folder)
 
     from suite.report import terminal_leaderboard
@@ -100,7 +103,6 @@ def _measure(
     matrix: Matrix, store: Store, slots: Sequence[Slot], choice: Choice, folders: Folders, console: Console, db: str
 ) -> Summary:
     """Run what is missing, each cell once; then what follows from it, as long as anything does."""
-    from suite.environment import current_environment
     from suite.scheduling.executor import beside
     from suite.scheduling.site import Provenance, Site, Summary
     from suite.store import shown
@@ -122,7 +124,7 @@ def _measure(
         if site is None:
             provenance = Provenance(
                 experiment=store.experiment(matrix.spec.name, matrix.spec.text),
-                environment=store.environment(current_environment()),
+                environment=store.environment(answer(current_environment)),
                 fingerprint=library_fingerprint(),
                 since=store.newest(),
             )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite.errors import SuiteError
 from suite.gate.environments import python_of
+from suite.scheduling.slots import THREAD_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parents[2]
 """The folder that the present `suite` and `kfsvd` lie in."""
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class CellError(Exception):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import signal
 import time
 from dataclasses import dataclass
-from multiprocessing.connection import wait
+from multiprocessing.connection import Pipe, wait
 from typing import TYPE_CHECKING
 
 from suite.errors import SuiteError, printable
 from suite.scheduling.inbox import GarbageError, Inbox
 from suite.scheduling.messages import Finished, Job, Message, Ready, Stop
 from suite.scheduling.output import Output, log_file
-from suite.scheduling.processes import end_group, thread_environment
+from suite.scheduling.processes import end_group
 from suite.scheduling.queue import SharedQueue
+from suite.scheduling.server import start
 from suite.scheduling.site import GRACE_SECONDS, Site, Summary, View, on_signals
 from suite.scheduling.worker import work
 
@@ -125,14 +125,10 @@ class _Scheduler:
             self._replace(worker.slot)
 
     def _spawn(self, slot: Slot) -> _Worker:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        output, printed = context.Pipe(duplex=False)
-        watched, alive = context.Pipe(duplex=False)
-        arguments = (theirs, slot, printed, watched)
-        process = context.Process(target=work, args=arguments, daemon=True, name=f"kfsvd {slot.name}")
-        with thread_environment(slot.threads):
-            process.start()
+        ours, theirs = Pipe()
+        output, printed = Pipe(duplex=False)
+        watched, alive = Pipe(duplex=False)
+        process = start(work, theirs, slot, printed, watched, name=f"kfsvd {slot.name}", threads=slot.threads)
         for end in (theirs, printed, watched):
             end.close()
         return _Worker(slot, process, ours, Inbox(ours), Output(output), alive)

@@ -1,4 +1,4 @@
-"""Worker processes: started with the threads of their slot, and ended with all that they have started."""
+"""Processes of a command, which end with all that they have started."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ import ctypes
 import os
 import signal
 import subprocess
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from suite.scheduling.slots import THREAD_VARIABLES
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
@@ -23,17 +19,25 @@ _WATCHER = 'exec 3<&0; (trap "" HUP INT TERM; read -r end <&3; kill -s KILL 0) <
 """A shell of the worker's group, left alone at once: at the end of its input it kills the group, itself included."""
 
 
-def lead_a_group(alive: Connection) -> None:
-    """In a worker: a group of its own, which ends with the scheduler, whatever becomes of the worker before.
+def lead_a_group() -> None:
+    """Make this process the leader of a new group."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+
+
+def end_with_parent() -> None:
+    """Let the system kill this process when that which has started it dies, where the system can."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def end_group_with(alive: Connection) -> None:
+    """Let the group of this process end with the scheduler, whatever becomes of the process before.
 
     Args:
         alive: the end of a pipe whose other end the scheduler alone has, and never writes to.
 
     """
-    if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with contextlib.suppress(OSError):
         quiet = subprocess.DEVNULL
         subprocess.run(["/bin/sh", "-c", _WATCHER], stdin=alive.fileno(), stdout=quiet, stderr=quiet, check=False)
@@ -59,18 +63,3 @@ def _signal_group(process: BaseProcess, number: signal.Signals) -> None:
         if process.is_alive():
             with contextlib.suppress(OSError):
                 os.kill(process.pid, number)
-
-
-@contextmanager
-def thread_environment(threads: int) -> Iterator[None]:
-    """Thread counts that libraries read when they are first loaded, for a process started inside."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from suite.errors import SuiteError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -27,27 +27,38 @@ class Slot:
     threads: int  # threads of torch in its process
 
 
-def parse_devices(text: str) -> list[Slot]:
+def accelerators() -> tuple[str, int]:
+    """The kind of accelerator that torch uses here, and how many there are; ("", 0) where there is none."""
+    import torch
+
+    if not torch.accelerator.is_available():
+        return "", 0
+    device = torch.accelerator.current_accelerator()
+    return ("", 0) if device is None else (device.type, torch.accelerator.device_count())
+
+
+def parse_devices(text: str, found_here: Callable[[], tuple[str, int]] = accelerators) -> list[Slot]:
     """The slots of a `--devices` option.
 
     Args:
         text: `auto` (every GPU or other accelerator that torch finds, else one CPU slot a core), `cpu:N` (N slots that
             share the cores evenly), a comma-separated list of accelerators such as `cuda:0,cuda:1`, or `sim:N` (N
             simulated devices on the CPU, one thread each, to try a scheduler that has many).
+        found_here: asked for the accelerators of this machine where the text needs them.
 
     Raises:
         SuiteError: the text is none of these, or names a device that this machine lacks.
 
     """
     if text == "auto":
-        kind, found = _accelerators()
+        kind, found = found_here()
         return [_accelerator(kind, index) for index in range(found)] if found else _cpu_slots(len(_cores()))
     if match := re.fullmatch(r"(cpu|sim):([1-9]\d{0,3})", text):
         number = int(match[2])
         return _cpu_slots(number) if match[1] == "cpu" else [Slot(f"sim:{i}", "cpu", (), 1) for i in range(number)]
     if match := re.fullmatch(r"((?!cpu|sim)[a-z]+):\d+(,\1:\d+)*", text):
         wanted = [int(name.partition(":")[2]) for name in text.split(",")]
-        kind, found = _accelerators()
+        kind, found = found_here()
         if match[1] != kind or max(wanted) >= found:
             missing = text.split(",")[0] if match[1] != kind else f"{kind}:{max(wanted)}"
             raise SuiteError(
@@ -80,16 +91,6 @@ def _cpu_slots(number: int) -> list[Slot]:
 
 def _accelerator(kind: str, index: int) -> Slot:
     return Slot(f"{kind}:{index}", f"{kind}:{index}", (), 1)
-
-
-def _accelerators() -> tuple[str, int]:
-    """The kind of accelerator that torch uses here, and how many there are; ("", 0) where there is none."""
-    import torch
-
-    if not torch.accelerator.is_available():
-        return "", 0
-    device = torch.accelerator.current_accelerator()
-    return ("", 0) if device is None else (device.type, torch.accelerator.device_count())
 
 
 def _listed(kind: str, found: int) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from suite.errors import SuiteError
 from suite.problems.problem import load_problem
 from suite.scheduling.messages import Finished, Job, Loaded, Measured, Noted, Ready
-from suite.scheduling.processes import lead_a_group
+from suite.scheduling.processes import end_group_with, end_with_parent, lead_a_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -45,7 +45,9 @@ def work(connection: Connection, slot: Slot, printed: Connection, watched: Conne
 
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the scheduler's to handle
-    lead_a_group(watched)
+    lead_a_group()
+    end_with_parent()
+    end_group_with(watched)
     for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")  # so that it is seen as it is printed
@@ -56,12 +58,21 @@ def work(connection: Connection, slot: Slot, printed: Connection, watched: Conne
     try:
         import torch
 
-        torch.set_num_threads(slot.threads)
+        _use_threads(slot.threads)
         connection.send(Ready())
         while isinstance(job := connection.recv(), Job):
             _train(connection, torch.device(slot.device), job)
     except _GONE:
         return  # nobody is left to tell
+
+
+def _use_threads(number: int) -> None:
+    """Of libraries that were loaded with another number; what is loaded later follows the environment."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(number)
+    threadpool_limits(number, user_api="blas")
 
 
 def _train(connection: Connection, device: torch.device, job: Job) -> None:

@@ -195,8 +195,26 @@ class Ordeal:
 
 
 def workers_of(pid: int) -> list[int]:
-    """The processes in which a command trains."""
-    found = subprocess.run(["pgrep", "-f", "spawn_main", "-P", str(pid)], capture_output=True, text=True, check=False)
+    """The processes in which a command trains: forked by its server, and each at the head of a group."""
+    return [worker for server in servers_of(pid) for worker in children(server) if leads_a_group(worker)]
+
+
+def leads_a_group(pid: int) -> bool:
+    """Not one that has only now been forked, nor one that is gone."""
+    try:
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
+def servers_of(pid: int) -> list[int]:
+    """The process that a command has its workers from; none before there is one."""
+    return children(pid, "multiprocessing.forkserver")
+
+
+def children(pid: int, pattern: str = "") -> list[int]:
+    """Of a process, those whose command line has the pattern."""
+    found = subprocess.run(["pgrep", "-f", pattern, "-P", str(pid)], capture_output=True, text=True, check=False)
     return [int(line) for line in found.stdout.split()]
 
 

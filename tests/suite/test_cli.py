@@ -78,15 +78,6 @@ def test_quick_verbs_do_not_import_torch(arguments: list[str], tmp_path: Path) -
     subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=tmp_path, check=True, capture_output=True)
 
 
-def test_the_library_does_without_the_suite() -> None:
-    script = (
-        "import sys, kfsvd\n"
-        "extra = {'suite', 'pydantic', 'sqlalchemy', 'typer', 'yaml', 'matplotlib'} & set(sys.modules)\n"
-        "assert not extra, extra\n"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -267,17 +267,19 @@ def test_cells_that_share_a_device_are_run_side_by_side(tmp_path: Path) -> None:
     assert set(rows(tmp_path, "SELECT device, contended FROM runs")) == {("sim:0/0", 1), ("sim:0/1", 1)}
 
 
-def test_a_worker_has_the_cores_and_threads_of_its_slot(tmp_path: Path) -> None:
+@pytest.mark.parametrize("devices", ["cpu:1", "cpu:2"])
+def test_a_worker_has_the_cores_and_threads_of_its_slot(tmp_path: Path, devices: str) -> None:
     tell = (
-        "import os, torch; "
-        "print(sorted(os.sched_getaffinity(0)), torch.get_num_threads(), os.environ['OMP_NUM_THREADS'])"
+        "import os, torch, threadpoolctl; "
+        "print(sorted(os.sched_getaffinity(0)), torch.get_num_threads(), os.environ['OMP_NUM_THREADS'], "
+        "{each['num_threads'] for each in threadpoolctl.threadpool_info() if each['user_api'] == 'blas'})"
     )
-    code, output = run(tmp_path, TWO, BEFORE_TRAINING.format(tell), devices="cpu:2")
+    code, output = run(tmp_path, TWO, BEFORE_TRAINING.format(tell), devices=devices)
     assert code == 0, output
     ((device,),) = rows(tmp_path, "SELECT device FROM runs WHERE optimizer = 'adam'")
-    (slot,) = [slot for slot in parse_devices("cpu:2") if slot.name == device]
+    (slot,) = [slot for slot in parse_devices(devices) if slot.name == device]
     told = bench(tmp_path, "logs", "optimizer=adam").stdout.splitlines()
-    assert f"{sorted(slot.cores)} {slot.threads} {slot.threads}" in told
+    assert f"{sorted(slot.cores)} {slot.threads} {slot.threads} {{{slot.threads}}}" in told
 
 
 @fault("Ctrl-C twice", "SIGINT two times, while a worker does not answer the first: all stops at once")
