@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kfsvd import negative_log_likelihood
-from kfsvd.inverse.damped import low_rank_bounds as sides
+from kfsvd.inverse import low_rank_bounds as sides
 from kfsvd.optimizers import OPTIMIZERS
 from suite.cost import Cost, Rates, Term, calibrate, inverting, operations, step_cost
 from suite.cost.operations import Operation

@@ -15,8 +15,8 @@ from kfsvd.inverse.low_rank import LowRankInverse
 from suite.problems import Folders
 from suite.problems.problem import load_problem
 from suite.spec.schema import Approximation
+from suite.training import loop as training
 from suite.training.loop import Training
-from suite.training.loop import loop as training
 from suite.training.measures import fisher_errors, inverse_ranks, mean_loss
 from tests.suite.helpers import SMALL
 from tests.suite.stores import matrix_of

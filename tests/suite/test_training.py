@@ -10,8 +10,8 @@ import torch
 
 from suite.problems import Folders
 from suite.problems.problem import load_problem
+from suite.training import loop as module
 from suite.training.loop import Training
-from suite.training.loop import loop as module
 from suite.training.measures import inverse_ranks
 from tests.suite.helpers import SMALL
 from tests.suite.stores import matrix_of

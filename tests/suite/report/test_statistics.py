@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from suite.report import html
-from suite.report.figures.figures import figures
+from suite.report.figures import figures
 from suite.report.formats import latex, tables
 from suite.report.formats.document import Heading, Listing
 from suite.report.formats.markdown import render
