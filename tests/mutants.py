@@ -7,8 +7,10 @@ old text is `stale`, its tests had a `timeout`, or they are `broken`: they could
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
+import multiprocessing
 import os
 import queue
 import shutil
@@ -18,10 +20,11 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import pytest
 import yaml
 
 if TYPE_CHECKING:
@@ -31,6 +34,18 @@ ROOT = Path(__file__).parents[1]
 
 MOST_SECONDS = 60.0
 """Of the tests of one mutant."""
+
+
+PRELOADED = (
+    "torch",
+    "scipy.stats",
+    "sklearn.datasets",
+    "matplotlib.figure",
+    "sqlalchemy.orm",
+    "alembic.command",
+    "typer",
+)
+"""What takes longest to import; each run of the tests is a fork that has it already."""
 
 
 class Mutant(NamedTuple):
@@ -110,25 +125,31 @@ def _tested(
 ) -> tuple[int | None, list[str]]:
     """Pytest's exit code in the tree at `root`, None beyond the time; and the tests that failed."""
     with tempfile.TemporaryDirectory() as cache:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-o", f"cache_dir={cache}", *options, *tests]
-        process = subprocess.Popen(
-            command,
-            cwd=root,
-            env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(root)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            code: int | None = process.wait(most_seconds)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        arguments = ["-x", "-q", "-o", f"cache_dir={cache}", *options, *tests]
+        process = multiprocessing.get_context("fork").Process(target=_pytest, args=(root, arguments))
+        process.start()
+        process.join(most_seconds)
+        code = process.exitcode
+        with suppress(ProcessLookupError):  # whatever its tests have started ends with it
+            os.killpg(process.pid or 0, signal.SIGKILL)
+        process.join()
         last = Path(cache) / "v" / "cache" / "lastfailed"
         return code, list(json.loads(last.read_text())) if code == 1 and last.is_file() else []
+
+
+def _pytest(root: Path, arguments: Sequence[str]) -> None:
+    """Run pytest in this process, a fork, with the sources of the tree at `root` and no output."""
+    os.setsid()
+    os.chdir(root)
+    os.environ |= {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    sys.path[:] = [str(root), *(entry for entry in sys.path if Path(entry).resolve() != ROOT)]
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("kfsvd", "suite", "tests")]:
+        del sys.modules[name]
+    with open(os.devnull, "w") as null:
+        sys.stdout = sys.stderr = null
+        for stream in (1, 2):
+            os.dup2(null.fileno(), stream)
+        sys.exit(pytest.main(list(arguments)))
 
 
 @contextmanager
@@ -159,6 +180,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.list:
         print("\n".join(f"{mutant.name:<34} {mutant.file}: {mutant.fault}" for mutant in chosen))
         return 0
+    for module in PRELOADED:
+        importlib.import_module(module)
     verdicts = []
     with copies(given.jobs) as trees, ThreadPoolExecutor(given.jobs) as pool:
         free: queue.SimpleQueue[Path] = queue.SimpleQueue()

@@ -101,6 +101,18 @@ def test_the_bound_holds_where_the_isotropic_part_is_large(share: float, toleran
         assert error_of_product(inverse, curvature, 1.0, 1.0) <= inverse.bound + 1e-9 <= tolerance + 1e-9
 
 
+def test_neglected_directions_count_with_the_mean_of_their_damped_eigenvalues() -> None:
+    curvature = fit("kfac", decaying(200, 60, 50))
+    assert isinstance(curvature, KroneckerSum)
+    inverse = curvature.low_rank_inverse(0.01, rule="factored", tolerance=5.0)
+    assert isinstance(inverse, LowRankInverse)
+    means = []
+    for factor, kept in zip(curvature.terms[0], inverse.ranks, strict=True):
+        assert 0 < kept < len(factor)
+        means.append(torch.linalg.eigvalsh(factor)[:-kept].mean() + 0.1)
+    torch.testing.assert_close(1 / inverse.scale, means[0] * means[1], rtol=1e-10, atol=0)
+
+
 def test_ranks_adapt_to_tolerance_and_damping() -> None:
     curvature = fit("kfac", decaying(400, 200, 150))
     assert isinstance(curvature, KroneckerSum)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import time
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 import torch
+from torch import nn
 
 import kfsvd
 from kfsvd.inverse.low_rank import LowRankInverse
@@ -198,6 +200,19 @@ def test_measuring_leaves_mode_gradients_and_random_streams_as_they_were(tmp_pat
     assert all(bool((p.grad == 3.0).all()) for p in network.parameters() if p.grad is not None)
     assert all(p.grad is not None for p in network.parameters())
     assert torch.equal(torch.random.get_rng_state(), stream)
+
+
+def test_a_network_is_evaluated_without_dropout_and_by_its_running_means(tmp_path: Path) -> None:
+    problem = load_problem(cell_of(tmp_path, "adam").problem, Folders.default())
+    network = nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 64))
+    network(problem.train.batch(torch.arange(64))[0])  # so that the running means are not those of the test set
+    before = copy.deepcopy(network)
+    loss = mean_loss(network, problem.test, "bernoulli", None)
+    inputs, targets = problem.test.batch(torch.arange(len(problem.test)))
+    expected = kfsvd.negative_log_likelihood("bernoulli", copy.deepcopy(before).eval()(inputs), targets).mean()
+    assert loss == pytest.approx(expected.item(), rel=1e-6)
+    assert all(module.training for module in network.modules())
+    assert all(torch.equal(now, then) for now, then in zip(network.buffers(), before.buffers(), strict=True))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "kpsvd"])

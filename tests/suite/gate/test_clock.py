@@ -9,7 +9,7 @@ import pytest
 
 from suite.analysis.intervals import Interval
 from suite.gate.baseline import Ratio
-from suite.gate.clock import Reading, Series, joined, measure, verdict
+from suite.gate.clock import Reading, Series, joined, measure, noise_floor, verdict
 from suite.gate.comparing import SideBySide, Stored, floors, ratios
 from suite.gate.sides import CellError, Sources
 from suite.gate.verdicts import Verdict
@@ -135,6 +135,11 @@ def test_the_noise_floor_is_what_two_processes_of_the_same_sources_differ_by() -
     measured = {side: {PLACE: exact(scale)} for side, scale in (("before", 1.0), ("now", 1.0), ("twin", 1.07))}
     comparison = SideBySide(Sources(), Sources(), {}, {})
     assert floors(comparison, measured, np.random.default_rng(0)) == {PLACE: pytest.approx(0.07)}
+
+
+def test_95_percent_of_the_noise_stay_below_its_floor_in_either_direction() -> None:
+    signed = np.arange(101) * np.where(np.arange(101) % 2, 1e-3, -1e-3)
+    assert noise_floor(lambda drawn: signed[drawn[:, 0]], np.arange(101)[:, None]) == pytest.approx(np.expm1(0.095))
 
 
 class Fake:
