@@ -35,16 +35,7 @@ ROOT = Path(__file__).parents[1]
 MOST_SECONDS = 60.0
 """Of the tests of one mutant."""
 
-
-PRELOADED = (
-    "torch",
-    "scipy.stats",
-    "sklearn.datasets",
-    "matplotlib.figure",
-    "sqlalchemy.orm",
-    "alembic.command",
-    "typer",
-)
+PRELOADED = ("torch", "scipy.stats", "sklearn.datasets", "matplotlib.figure", "sqlalchemy.orm")
 """What takes longest to import; each run of the tests is a fork that has it already."""
 
 
