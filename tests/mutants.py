@@ -91,7 +91,7 @@ def judged(mutant: Mutant, root: Path, most_seconds: float = MOST_SECONDS) -> Ve
         code, failed = _tested(root, mutant.tests, most_seconds)
     finally:
         _write(path, sound)
-    word = {None: "timeout", 0: "survived", 1: "killed"}.get(code, "broken")
+    word = {None: "timeout", 0: "survived"}.get(code, "killed" if failed else "broken")
     return Verdict(mutant, word, time.monotonic() - begun, next(iter(failed), ""))
 
 
@@ -129,7 +129,7 @@ def _tested(
 
 
 def _pytest(root: Path, arguments: Sequence[str]) -> None:
-    """Run pytest in this process, a fork, with the sources of the tree at `root` and no output."""
+    """Run pytest in this process, a fork, with the sources of the tree at `root` and no output; end with its code."""
     os.setsid()
     os.chdir(root)
     os.environ |= {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
@@ -140,7 +140,7 @@ def _pytest(root: Path, arguments: Sequence[str]) -> None:
         sys.stdout = sys.stderr = null
         for stream in (1, 2):
             os.dup2(null.fileno(), stream)
-        sys.exit(pytest.main(list(arguments)))
+        os._exit(pytest.main(list(arguments)))  # nothing of the forked thread pool is ended in an orderly way
 
 
 @contextmanager

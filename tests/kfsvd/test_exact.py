@@ -139,6 +139,15 @@ def test_the_krylov_spectrum_is_the_dense_one(monkeypatch: pytest.MonkeyPatch) -
         np.testing.assert_allclose(approximation.leading_eigenvalues(7).numpy(), approximated[:7], rtol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["kfac", "deflation", "ekfac", "eva"])
+def test_all_eigenvalues_are_there_zeros_included(method: str) -> None:
+    """Of two samples: most directions are in the range of no factor."""
+    approximation = fit(method, make_samples(2, 5, 4))
+    expected = np.sort(np.linalg.eigvalsh(approximation.dense().numpy()))[::-1]
+    found = approximation.leading_eigenvalues(21).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12 * expected[0])
+
+
 def test_eigenvalues_of_an_operator_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kfsvd.linalg.leading_eigenvalues._DENSE", 50)
     diagonal = torch.linspace(-5, 4, 15 * 20, dtype=torch.float64).reshape(15, 20)

@@ -118,6 +118,20 @@ def test_a_loss_that_is_not_finite_or_beyond_the_limit_ends_it_as_diverged(cell:
     assert calls == 5, "no step is taken on a diverged loss"
 
 
+def test_the_limit_of_a_loss_is_a_multiple_of_the_first(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of losses 2, 20 and 20.5 at ten times the first: the last is beyond."""
+    losses = iter([2.0, 20.0, 20.5])
+
+    class Given:
+        def negative_log_likelihood(self, outputs: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+            return 0 * outputs.sum(1) + next(losses)
+
+    monkeypatch.setattr(module, "likelihood_named", lambda _: Given())
+    training = training_of(cell, iterations=50)
+    assert [row.loss for row in steps(list(training))] == [2.0, 20.0, 20.5]
+    assert training.outcome == "diverged"
+
+
 def test_the_global_random_stream_does_not_matter(cell: Cell) -> None:
     losses = []
     for noise in (1, 2):
