@@ -215,6 +215,17 @@ def test_a_network_is_evaluated_without_dropout_and_by_its_running_means(tmp_pat
     assert all(torch.equal(now, then) for now, then in zip(network.buffers(), before.buffers(), strict=True))
 
 
+def test_a_loss_is_of_as_many_examples_as_are_asked_for(tmp_path: Path) -> None:
+    problem = load_problem(cell_of(tmp_path, "adam").problem, Folders.default())
+    network, outputs = problem.network(1), []
+    network.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
+    losses = [mean_loss(network, problem.test, "bernoulli", examples) for examples in (10, 10_000, None)]
+    assert [len(output) for output in outputs] == [10, len(problem.test), len(problem.test)]
+    _, targets = problem.test.batch(torch.arange(10))
+    first = kfsvd.negative_log_likelihood("bernoulli", outputs[0], targets).mean()
+    assert losses == pytest.approx([first.item(), losses[2], losses[2]], rel=1e-6)
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "kpsvd"])
 def test_a_step_that_ruins_the_weights_is_a_divergence_and_no_error(tmp_path: Path, optimizer: str) -> None:
     cell = cell_of(tmp_path, optimizer, ASKING.replace("fisher_every: 30", "fisher_every: 1"))
