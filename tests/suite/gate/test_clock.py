@@ -48,6 +48,11 @@ def gate_once(generator: np.random.Generator, slower: float, noise: float, cells
     return Verdict.WORSE if Verdict.WORSE in said else Verdict.SAME
 
 
+def test_95_percent_of_the_noise_stay_below_its_floor_in_either_direction() -> None:
+    signed = np.arange(101) * np.where(np.arange(101) % 2, 1e-3, -1e-3)
+    assert noise_floor(lambda drawn: signed[drawn[:, 0]], np.arange(101)[:, None]) == pytest.approx(np.expm1(0.095))
+
+
 @pytest.mark.parametrize("noise", [0.02, 0.2])
 def test_of_100_gates_on_the_same_sources_at_most_2_alarm(noise: float) -> None:
     generator = np.random.default_rng(1)
@@ -135,11 +140,6 @@ def test_the_noise_floor_is_what_two_processes_of_the_same_sources_differ_by() -
     measured = {side: {PLACE: exact(scale)} for side, scale in (("before", 1.0), ("now", 1.0), ("twin", 1.07))}
     comparison = SideBySide(Sources(), Sources(), {}, {})
     assert floors(comparison, measured, np.random.default_rng(0)) == {PLACE: pytest.approx(0.07)}
-
-
-def test_95_percent_of_the_noise_stay_below_its_floor_in_either_direction() -> None:
-    signed = np.arange(101) * np.where(np.arange(101) % 2, 1e-3, -1e-3)
-    assert noise_floor(lambda drawn: signed[drawn[:, 0]], np.arange(101)[:, None]) == pytest.approx(np.expm1(0.095))
 
 
 class Fake:
