@@ -128,6 +128,12 @@ def test_stored_ratios_are_of_adam_and_adams_of_the_reference_workload() -> None
     assert timings[0].reading.change == pytest.approx(0.25)
 
 
+def test_what_two_processes_differ_by_counts_as_the_spread_of_a_stored_ratio() -> None:
+    measured = {side: {("digits", "adam"): exact(1.0), PLACE: exact(s)} for side, s in (("now", 1.0), ("twin", 1.44))}
+    stored = ratios(measured, np.random.default_rng(0))[PLACE]
+    assert (stored.value, stored.deviation) == pytest.approx((1.2, np.log(1.2)))
+
+
 def test_the_spread_of_a_stored_ratio_widens_the_interval() -> None:
     measured = {side: {("digits", "adam"): exact(1.0), PLACE: exact(1.1)} for side in ("now", "twin")}
     (known,) = Stored(Sources(), {PLACE: Ratio("adam", 1.0, 0.0)}).timings(measured, np.random.default_rng(0))
