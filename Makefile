@@ -1,6 +1,7 @@
 # Two commands: `make bench` measures a leaderboard on this machine, `make test` proves the code.
 # `make bench` writes the store kfsvd-bench.sqlite and the folder results/, both ignored by git.
 # `make docs` rewrites docs/reference.md, which is committed: run it after a docstring has changed.
+# `make mutants` plants known faults and runs the tests on each: a tool for developers.
 # All create the environment .venv first, with the versions of constraints.txt, unless it is up to date.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BENCH := $(VENV)/bin/kfsvd-bench
 SPEC ?= specs/quickstart.yaml
 
-.PHONY: bench test check docs environment clean
+.PHONY: bench test check docs mutants environment clean
 
 bench: environment
 	@echo "== Measuring $(SPEC); what is measured already is kept"
@@ -30,6 +31,10 @@ check: environment
 docs: environment
 	@echo "== Writing docs/reference.md"
 	$(VENV)/bin/python docs/generate.py
+
+mutants: environment
+	@echo "== Planting faults, one at a time"
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.mutants --jobs 2
 
 environment: $(VENV)/.installed
 

@@ -10,10 +10,20 @@ from hypothesis import strategies as st
 
 from kfsvd import APPROXIMATIONS, KroneckerSum, LayerSamples, best_relative_error, fit, relative_error
 from tests.kfsvd import oracle
-from tests.kfsvd.conftest import KRONECKER, make_samples
+from tests.kfsvd.conftest import KRONECKER, make_samples, with_positions
 
 SIZES = [(1, 3, 2), (2, 4, 3), (7, 5, 4), (40, 6, 5), (9, 2, 7)]
 RANKS = {"kfac": 1, "kpsvd": 1, "tkfac": 1, "foof": 1, "tnt": 1, "deflation": 2, "lanczos": 2, "kfac_corrected": 2}
+
+
+POSITIONS = pytest.mark.parametrize("positions", [1, 3])
+WEIGHTS = pytest.mark.parametrize("weights", [None, torch.linspace(0.1, 2.0, 12).double()], ids=["equal", "weighted"])
+
+
+def sampled(positions: int, weights: torch.Tensor | None) -> LayerSamples:
+    """Of twelve examples and a layer 4×5."""
+    plain = make_samples(12, 5, 4) if positions == 1 else with_positions(12, positions, 5, 4)
+    return LayerSamples(plain.activations, plain.gradients, weights)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -47,8 +57,19 @@ def test_kfac_corrected_adds_the_best_term_for_what_kfac_leaves(size: tuple[int,
     assert oracle.relative(fit("kfac_corrected", samples).dense().numpy(), expected) < 1e-10
 
 
-def test_tkfac_is_one_power_step_from_identities_and_keeps_the_trace() -> None:
-    samples = make_samples(12, 5, 4)
+def test_kfac_divides_the_gradients_moment_by_the_number_of_positions() -> None:
+    samples = with_positions(6, 3, 5, 4)
+    x, y = samples.activations.numpy(), samples.gradients.numpy()
+    a, g = (sum(rows.T @ rows for rows in side) / 6 for side in (x, y))
+    assert oracle.relative(fit("kfac", samples).dense().numpy(), np.kron(a, g / 3)) < 1e-13
+
+
+@POSITIONS
+@WEIGHTS
+def test_tkfac_is_one_power_step_from_identities_and_keeps_the_trace(
+    positions: int, weights: torch.Tensor | None
+) -> None:
+    samples = sampled(positions, weights)
     dense = oracle.fisher(samples)
     z = oracle.rearranged(dense, 5, 4)
     phi = (z @ np.eye(4).flatten()).reshape(5, 5)
@@ -56,6 +77,22 @@ def test_tkfac_is_one_power_step_from_identities_and_keeps_the_trace() -> None:
     actual = fit("tkfac", samples).dense().numpy()
     assert oracle.relative(actual, np.kron(phi, psi) / np.trace(dense)) < 1e-12
     assert np.trace(actual) == pytest.approx(np.trace(dense), rel=1e-12)
+
+
+@POSITIONS
+@WEIGHTS
+@pytest.mark.parametrize("basis", ["kfac", "kpsvd"])
+def test_ekfac_has_the_diagonal_of_the_fisher_in_its_basis(
+    basis: str, positions: int, weights: torch.Tensor | None
+) -> None:
+    samples = sampled(positions, weights)
+    found = fit("ekfac", samples, basis=basis)
+    turn = np.kron(found.basis_in.numpy(), found.basis_out.numpy())
+    diagonal = np.diag(turn.T @ oracle.fisher(samples) @ turn)
+    assert oracle.relative(found.scales.numpy().flatten(order="F"), diagonal) < 1e-12
+    ((a, b),) = fit(basis, samples).terms
+    rotated = turn.T @ np.kron(a.numpy(), b.numpy()) @ turn
+    assert oracle.relative(rotated, np.diag(np.diag(rotated))) < 1e-12
 
 
 def test_weighted_samples_fit_the_weighted_fisher() -> None:

@@ -34,15 +34,19 @@ SAMPLES = {
 }
 
 
-def network() -> tuple[dict[str, LayerSamples], oracle.Array]:
+WEIGHTS = {"equal": None, "weighted": torch.linspace(0.1, 1, 8).double()}
+
+
+def network(weights: torch.Tensor | None = None) -> tuple[dict[str, LayerSamples], oracle.Array]:
     """Two layers' samples of the same examples, and their joint Fisher matrix with its off-diagonal blocks."""
-    layers = {"first": make_samples(8, 4, 3, seed=1), "second": make_samples(8, 3, 2, seed=2)}
+    plain = {"first": make_samples(8, 4, 3, seed=1), "second": make_samples(8, 3, 2, seed=2)}
+    layers = {name: LayerSamples(s.activations, s.gradients, weights) for name, s in plain.items()}
     rows = []
     for n in range(8):
         parts = [np.outer(s.gradients[n].numpy(), s.activations[n].numpy()).flatten(order="F") for s in layers.values()]
         rows.append(np.concatenate(parts))
     jacobian = np.stack(rows)
-    return layers, jacobian.T @ jacobian / 8
+    return layers, jacobian.T * layers["first"].normalised_weights.numpy() @ jacobian
 
 
 def stacked(matrices: dict[str, torch.Tensor]) -> oracle.Array:
@@ -81,15 +85,17 @@ def test_products_with_the_samples_are_those_of_the_dense_matrix(name: str) -> N
 
 
 @pytest.mark.parametrize("damping", [1e-4, 1e-2, 1.0])
-def test_the_natural_gradient_of_a_network_is_the_dense_solve(damping: float) -> None:
-    layers, dense = network()
+@pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
+def test_the_natural_gradient_of_a_network_is_the_dense_solve(damping: float, weights: torch.Tensor | None) -> None:
+    layers, dense = network(weights)
     gradients = gradients_of(layers)
     expected = np.linalg.solve(dense + damping * np.eye(len(dense)), stacked(gradients))
     assert oracle.relative(stacked(natural_gradient(layers, gradients, damping)), expected) < 1e-10
 
 
-def test_the_network_error_counts_the_off_diagonal_blocks() -> None:
-    layers, dense = network()
+@pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
+def test_the_network_error_counts_the_off_diagonal_blocks(weights: torch.Tensor | None) -> None:
+    layers, dense = network(weights)
     approximations = {name: fit("lanczos", s) for name, s in layers.items()}
     approximated = np.zeros_like(dense)
     approximated[:12, :12] = approximations["first"].dense().numpy()
@@ -100,8 +106,9 @@ def test_the_network_error_counts_the_off_diagonal_blocks() -> None:
     assert network_error(layers, blocks) == pytest.approx(off_diagonal, rel=1e-10)
 
 
-def test_the_efficiency_of_a_direction_is_its_share_of_the_best_decrease() -> None:
-    layers, dense = network()
+@pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
+def test_the_efficiency_of_a_direction_is_its_share_of_the_best_decrease(weights: torch.Tensor | None) -> None:
+    layers, dense = network(weights)
     gradients, damped = gradients_of(layers), dense + 0.05 * np.eye(len(dense))
     g = stacked(gradients)
     best = g @ np.linalg.solve(damped, g)
@@ -137,6 +144,15 @@ def test_the_krylov_spectrum_is_the_dense_one(monkeypatch: pytest.MonkeyPatch) -
         expected = np.linalg.norm(true - approximated) / np.linalg.norm(true)
         assert spectrum_error(samples, approximation) == pytest.approx(expected, rel=1e-6)
         np.testing.assert_allclose(approximation.leading_eigenvalues(7).numpy(), approximated[:7], rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["kfac", "deflation", "ekfac", "eva"])
+def test_all_eigenvalues_are_there_zeros_included(method: str) -> None:
+    """Of two samples: most directions are in the range of no factor."""
+    approximation = fit(method, make_samples(2, 5, 4))
+    expected = np.sort(np.linalg.eigvalsh(approximation.dense().numpy()))[::-1]
+    found = approximation.leading_eigenvalues(21).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12 * expected[0])
 
 
 def test_eigenvalues_of_an_operator_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:

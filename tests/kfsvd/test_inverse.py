@@ -7,6 +7,7 @@ import torch
 
 from kfsvd import LayerSamples, fit
 from kfsvd.inverse.damped import SpectralInverse
+from kfsvd.linalg.eigh import symmetric_eigh
 from tests.kfsvd.conftest import make_samples
 
 
@@ -27,6 +28,14 @@ def test_prepared_inverses_hold_no_subnormal_number(method: str) -> None:
         sizes = basis[basis != 0].abs()
         assert sizes.min() > 1e-30
         assert torch.isfinite(basis).all()
+
+
+def test_eigenvectors_hold_no_number_far_below_rounding() -> None:
+    """Of a moment whose rows fall by 25 orders of magnitude; their products would be subnormal."""
+    rows = torch.randn(60, 60, generator=torch.Generator().manual_seed(0)) * torch.logspace(0, -25, 60)[:, None]
+    vectors = symmetric_eigh(rows @ rows.mT)[1]
+    assert vectors[vectors != 0].abs().min() > 1e-18 * vectors.abs().max()
+    torch.testing.assert_close(vectors.mT @ vectors, torch.eye(60), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("failure", ["nan", "error"])

@@ -31,6 +31,17 @@ def test_apply_inner_and_norm_are_the_dense_ones(method: str) -> None:
     assert float(approximation.inner(other)) == pytest.approx(float(expected), rel=1e-12)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_second_term_is_averaged_with_the_sign_of_its_past(sign: int) -> None:
+    """A⊗B and (−A)⊗(−B) are one product; the first term is positive, and taken as it is."""
+    past = fit("deflation", make_samples(20, 5, 4))
+    (a, b), (p, q) = (tuple(torch.linspace(1, 2, len(f)).double() * f for f in term) for term in past.terms)
+    average = past.average(KroneckerSum(((a, b), (sign * p, sign * q))), 0.3)
+    for term, old, new in zip(average.terms, past.terms, ((a, b), (p, q)), strict=True):
+        for factor, was, now in zip(term, old, new, strict=True):
+            torch.testing.assert_close(factor, 0.3 * was + 0.7 * now)
+
+
 @pytest.mark.parametrize("method", ["kfac", "kpsvd", "tkfac", "ekfac", "exact"])
 @pytest.mark.parametrize("damping", [1e-3, 0.1, 10.0])
 def test_rank_one_exact_solve(method: str, damping: float) -> None:

@@ -66,6 +66,20 @@ def decomposition(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     return str(request.param)
 
 
+def test_two_products_within_a_few_directions_are_inverted_exactly() -> None:
+    """Three directions of each side have eigenvalues, all others none: nothing is neglected."""
+    terms = tuple(
+        (torch.diag(torch.tensor([*of_a, *[0] * 37])).double(), torch.diag(torch.tensor([*of_b, *[0] * 27])).double())
+        for of_a, of_b in (([9.0, 8, 7], [5.0, 4, 3]), ([2.0, -3, 1], [3.0, 1, -2]))
+    )
+    curvature = KroneckerSum(terms)
+    inverse = curvature.low_rank_inverse(0.01, rule="factored")
+    assert isinstance(inverse, LowRankInverse)
+    gradient = torch.randn(30, 40, generator=torch.Generator().manual_seed(0)).double()
+    dense = curvature.inverse(0.01, rule="factored")(gradient)
+    torch.testing.assert_close(inverse(gradient), dense, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.usefixtures("decomposition")
 @pytest.mark.parametrize("method", ["kfac", "kpsvd", "tkfac"])
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
@@ -99,6 +113,18 @@ def test_the_bound_holds_where_the_isotropic_part_is_large(share: float, toleran
     inverse = curvature.low_rank_inverse(1.0, rule="factored", tolerance=tolerance)
     if isinstance(inverse, LowRankInverse):
         assert error_of_product(inverse, curvature, 1.0, 1.0) <= inverse.bound + 1e-9 <= tolerance + 1e-9
+
+
+def test_neglected_directions_count_with_the_mean_of_their_damped_eigenvalues() -> None:
+    curvature = fit("kfac", decaying(200, 60, 50))
+    assert isinstance(curvature, KroneckerSum)
+    inverse = curvature.low_rank_inverse(0.01, rule="factored", tolerance=5.0)
+    assert isinstance(inverse, LowRankInverse)
+    means = []
+    for factor, kept in zip(curvature.terms[0], inverse.ranks, strict=True):
+        assert 0 < kept < len(factor)
+        means.append(torch.linalg.eigvalsh(factor)[:-kept].mean() + 0.1)
+    torch.testing.assert_close(1 / inverse.scale, means[0] * means[1], rtol=1e-10, atol=0)
 
 
 def test_ranks_adapt_to_tolerance_and_damping() -> None:

@@ -36,10 +36,11 @@ def test_an_iteration_is_split_at_its_edges_and_by_claims() -> None:
     assert sum(phases) == 20
 
 
-def test_claims_are_of_one_iteration_and_time_between_iterations_is_not_counted() -> None:
+@pytest.mark.parametrize("phase", ["curvature", "inversion"])
+def test_claims_are_of_one_iteration_and_time_between_iterations_is_not_counted(phase: str) -> None:
     now = [0.0]
     clock = Clock(lambda: now[0])
-    with clock.phase("curvature"):
+    with clock.phase(phase):
         now[0] += 4
     clock.charge(0.0, 1.0, 10.0)
     seconds, _, *phases = clock.charge(1000.0, 1001.0, 1003.0)

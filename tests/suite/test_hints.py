@@ -1,4 +1,4 @@
-from suite.errors import SHOWN, did_you_mean
+from suite.errors import _LISTED, did_you_mean
 
 
 def test_a_near_name_is_proposed() -> None:
@@ -14,8 +14,8 @@ def test_without_a_near_name_the_choices_are_listed() -> None:
 
 
 def test_a_long_list_is_cut() -> None:
-    names = [f"n{number:02}" for number in range(SHOWN + 3)]
-    assert did_you_mean("zzz", names) == f"; choose from {', '.join(names[:SHOWN])} and 3 more"
+    names = [f"n{number:02}" for number in range(_LISTED + 3)]
+    assert did_you_mean("zzz", names) == f"; choose from {', '.join(names[:_LISTED])} and 3 more"
 
 
 def test_no_choices_no_hint() -> None:

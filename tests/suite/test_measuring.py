@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import time
@@ -9,14 +10,15 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 import torch
+from torch import nn
 
 import kfsvd
 from kfsvd.inverse.low_rank import LowRankInverse
 from suite.problems import Folders
 from suite.problems.problem import load_problem
 from suite.spec.schema import Approximation
+from suite.training import loop as training
 from suite.training.loop import Training
-from suite.training.loop import loop as training
 from suite.training.measures import fisher_errors, inverse_ranks, mean_loss
 from tests.suite.helpers import SMALL
 from tests.suite.stores import matrix_of
@@ -198,6 +200,30 @@ def test_measuring_leaves_mode_gradients_and_random_streams_as_they_were(tmp_pat
     assert all(bool((p.grad == 3.0).all()) for p in network.parameters() if p.grad is not None)
     assert all(p.grad is not None for p in network.parameters())
     assert torch.equal(torch.random.get_rng_state(), stream)
+
+
+def test_a_network_is_evaluated_without_dropout_and_by_its_running_means(tmp_path: Path) -> None:
+    problem = load_problem(cell_of(tmp_path, "adam").problem, Folders.default())
+    network = nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 64))
+    network(problem.train.batch(torch.arange(64))[0])  # so that the running means are not those of the test set
+    before = copy.deepcopy(network)
+    loss = mean_loss(network, problem.test, "bernoulli", None)
+    inputs, targets = problem.test.batch(torch.arange(len(problem.test)))
+    expected = kfsvd.negative_log_likelihood("bernoulli", copy.deepcopy(before).eval()(inputs), targets).mean()
+    assert loss == pytest.approx(expected.item(), rel=1e-6)
+    assert all(module.training for module in network.modules())
+    assert all(torch.equal(now, then) for now, then in zip(network.buffers(), before.buffers(), strict=True))
+
+
+def test_a_loss_is_of_as_many_examples_as_are_asked_for(tmp_path: Path) -> None:
+    problem = load_problem(cell_of(tmp_path, "adam").problem, Folders.default())
+    network, outputs = problem.network(1), []
+    network.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
+    losses = [mean_loss(network, problem.test, "bernoulli", examples) for examples in (10, 10_000, None)]
+    assert [len(output) for output in outputs] == [10, len(problem.test), len(problem.test)]
+    _, targets = problem.test.batch(torch.arange(10))
+    first = kfsvd.negative_log_likelihood("bernoulli", outputs[0], targets).mean()
+    assert losses == pytest.approx([first.item(), losses[2], losses[2]], rel=1e-6)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "kpsvd"])

@@ -10,8 +10,8 @@ import torch
 
 from suite.problems import Folders
 from suite.problems.problem import load_problem
+from suite.training import loop as module
 from suite.training.loop import Training
-from suite.training.loop import loop as module
 from suite.training.measures import inverse_ranks
 from tests.suite.helpers import SMALL
 from tests.suite.stores import matrix_of
@@ -116,6 +116,20 @@ def test_a_loss_that_is_not_finite_or_beyond_the_limit_ends_it_as_diverged(cell:
     assert len(rows) == 6
     assert not rows[-1].loss <= 10 * rows[0].loss
     assert calls == 5, "no step is taken on a diverged loss"
+
+
+def test_the_limit_of_a_loss_is_a_multiple_of_the_first(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of losses 2, 20 and 20.5 at ten times the first: the last is beyond."""
+    losses = iter([2.0, 20.0, 20.5])
+
+    class Given:
+        def negative_log_likelihood(self, outputs: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+            return 0 * outputs.sum(1) + next(losses)
+
+    monkeypatch.setattr(module, "likelihood_named", lambda _: Given())
+    training = training_of(cell, iterations=50)
+    assert [row.loss for row in steps(list(training))] == [2.0, 20.0, 20.5]
+    assert training.outcome == "diverged"
 
 
 def test_the_global_random_stream_does_not_matter(cell: Cell) -> None:

@@ -49,8 +49,9 @@ def test_pairs_without_curvature_are_left_out() -> None:
 def test_double_damping_keeps_the_inverse_positive_and_bounded(seed: int, scale: float) -> None:
     h, (s, y) = positive(5, seed), vectors(5, seed)
     damped_s, damped_y = doubly_damped(h, s, scale * y, 0.3)
-    powell = torch.dot(damped_s, scale * y) / torch.dot(scale * y, h @ (scale * y))
-    assert powell >= 0.2 - 1e-9
+    quadratic = torch.dot(scale * y, h @ (scale * y))
+    before, powell = (float(torch.dot(each, scale * y) / quadratic) for each in (s, damped_s))
+    assert powell == pytest.approx(max(before, 0.2)), "no further than it must"
     assert torch.dot(damped_s, damped_y) >= 0.3 * torch.dot(damped_s, damped_s)
     assert np.linalg.eigvalsh(bfgs(h, damped_s, damped_y, 0 * ONE).numpy()).min() > 0
 

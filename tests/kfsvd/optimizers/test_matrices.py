@@ -192,6 +192,29 @@ def test_soap_is_adam_in_the_basis_of_its_moments() -> None:
         np.testing.assert_allclose(step.numpy(), u @ theirs.numpy() @ vt, rtol=1e-9, atol=1e-11)
 
 
+def test_soap_turns_its_bases_by_a_power_step_and_qr() -> None:
+    """By hand: every third step both bases, their vectors sorted by their quotients, and V in the order of them."""
+    net, given = layer(4, 5), gradients(11)
+    steps = fed(kfsvd.SOAP(net, lr=1.0, beta1=0.9, beta2=0.99, decay=0.6, eps=1e-14, refresh_every=3), net, given)
+    first, *others = [g.numpy() for g in given]
+    moments = [0.4 * first @ first.T, 0.4 * first.T @ first]
+    bases = [np.linalg.eigh(moment)[1][:, ::-1] for moment in moments]
+    mean, square = np.zeros((4, 5)), np.zeros((4, 5))
+    for count, (gradient, step) in enumerate(zip(others, steps[1:], strict=True), start=1):
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.99 * square + 0.01 * (bases[0].T @ gradient @ bases[1]) ** 2
+        rotated = bases[0].T @ mean @ bases[1] / (1 - 0.9**count)
+        adam = rotated / np.sqrt(square / (1 - 0.99**count))
+        np.testing.assert_allclose(step.numpy(), bases[0] @ adam @ bases[1].T, rtol=1e-7, atol=1e-9)
+        moments = [0.6 * moments[0] + 0.4 * gradient @ gradient.T, 0.6 * moments[1] + 0.4 * gradient.T @ gradient]
+        if count % 3 == 0:
+            for side, (moment, basis) in enumerate(zip(moments, bases, strict=True)):
+                image = moment @ basis
+                order = np.argsort(-(basis * image).sum(0))
+                bases[side] = np.linalg.qr(image[:, order])[0]
+                square = np.take(square, order, axis=side)
+
+
 def test_soaps_bases_converge_to_eigenvectors() -> None:
     net = layer(4, 6)
     optimizer = kfsvd.SOAP(net, refresh_every=1, beta2=0.9)

@@ -28,6 +28,10 @@ def test_a_target_is_reached_at_the_first_evaluation_at_or_below_it() -> None:
     assert first_reached(np.array([np.nan] * 4), 5.0) is None
 
 
+def test_a_target_is_not_reached_by_the_least_above_it() -> None:
+    assert first_reached(np.array([5.04, np.nextafter(5.0, 6.0), 5.0]), 5.0) == 2
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,6 +77,14 @@ def test_every_method_is_trained_on_from_the_same_weights_with_the_same_batches(
     problem, network = trained
     ends = {method: rows(cell_of(method), problem, network)[1] for method in METHODS}
     assert len(set(ends.values())) == 1, "at ratio 1 no method differs"
+
+
+def test_another_seed_is_trained_on_with_other_batches(trained: tuple[Problem, nn.Module]) -> None:
+    problem, network = trained
+    cell = cell_of("magnitude")
+    one, other = (rows(replace(cell, seed=seed), problem, network) for seed in (0, 1))
+    assert one[0] == other[0], "the same network, whole"
+    assert one[1] != other[1]
 
 
 def test_what_is_gone_stays_gone(trained: tuple[Problem, nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:

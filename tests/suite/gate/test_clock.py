@@ -9,7 +9,7 @@ import pytest
 
 from suite.analysis.intervals import Interval
 from suite.gate.baseline import Ratio
-from suite.gate.clock import Reading, Series, joined, measure, verdict
+from suite.gate.clock import Reading, Series, joined, measure, noise_floor, verdict
 from suite.gate.comparing import SideBySide, Stored, floors, ratios
 from suite.gate.sides import CellError, Sources
 from suite.gate.verdicts import Verdict
@@ -46,6 +46,11 @@ def gate_once(generator: np.random.Generator, slower: float, noise: float, cells
     first, again = ([t.reading for t in comparison.timings(measured(), generator)] for _ in range(2))
     said = {verdict(a, b, 0.05) for a, b in zip(first, again, strict=True)}
     return Verdict.WORSE if Verdict.WORSE in said else Verdict.SAME
+
+
+def test_95_percent_of_the_noise_stay_below_its_floor_in_either_direction() -> None:
+    signed = np.arange(101) * np.where(np.arange(101) % 2, 1e-3, -1e-3)
+    assert noise_floor(lambda drawn: signed[drawn[:, 0]], np.arange(101)[:, None]) == pytest.approx(np.expm1(0.095))
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.2])
@@ -121,6 +126,12 @@ def test_stored_ratios_are_of_adam_and_adams_of_the_reference_workload() -> None
     timings = list(Stored(Sources(), before).timings(measured, np.random.default_rng(0)))
     assert [timing.place for timing in timings] == [PLACE], "a ratio of another unit is not compared"
     assert timings[0].reading.change == pytest.approx(0.25)
+
+
+def test_what_two_processes_differ_by_counts_as_the_spread_of_a_stored_ratio() -> None:
+    measured = {side: {("digits", "adam"): exact(1.0), PLACE: exact(s)} for side, s in (("now", 1.0), ("twin", 1.44))}
+    stored = ratios(measured, np.random.default_rng(0))[PLACE]
+    assert (stored.value, stored.deviation) == pytest.approx((1.2, np.log(1.2)))
 
 
 def test_the_spread_of_a_stored_ratio_widens_the_interval() -> None:

@@ -33,6 +33,12 @@ def verdicts(tmp_path: Path, before: dict[str, float], now: dict[str, float], *t
     return {finding.cell: finding.verdict.value for finding in found.findings}
 
 
+@pytest.mark.parametrize(("text", "allowed"), [("median:5%", 0.05), ("median:0.001", 0.1)])
+def test_a_threshold_is_a_share_of_the_time_before(text: str, allowed: float) -> None:
+    """A millisecond is a tenth of ten of them."""
+    assert Threshold.read(text).allowed(0.01) == pytest.approx(allowed)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

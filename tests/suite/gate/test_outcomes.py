@@ -6,8 +6,9 @@ import math
 
 import pytest
 
+from suite.errors import ExitCode
 from suite.gate.outcomes import FISHER, Outcome, compare
-from suite.gate.verdicts import Verdict, relative_change
+from suite.gate.verdicts import Channel, Finding, Report, Verdict, relative_change
 
 BEFORE = Outcome(
     status="done",
@@ -123,3 +124,28 @@ def test_an_outcome_survives_the_file() -> None:
 )
 def test_relative_changes(before: float, now: float, expected: float) -> None:
     assert relative_change(before, now) == expected
+
+
+def finding_of(verdict: Verdict, channel: Channel = Channel.DETERMINISTIC) -> Finding:
+    return Finding(channel, "a cell", "a measure", 1.0, 1.0, 0.0, 0.0, verdict)
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        ([Verdict.SAME, Verdict.BETTER, Verdict.NEW], ExitCode.FINE),
+        ([Verdict.NEW], ExitCode.NOTHING_MEASURED),
+        ([Verdict.SAME, Verdict.INCOMPARABLE], ExitCode.NOT_COMPARABLE),
+        ([Verdict.SAME, Verdict.INCOMPARABLE, Verdict.FAILED], ExitCode.CELLS_FAILED),
+        ([Verdict.SAME, Verdict.INCOMPARABLE, Verdict.FAILED, Verdict.WORSE], ExitCode.REGRESSION),
+    ],
+)
+def test_the_gravest_of_what_is_found_is_the_exit_code(found: list[Verdict], code: ExitCode) -> None:
+    assert Report("spec", "baseline", tuple(map(finding_of, found))).exit_code == code
+
+
+def test_in_shadow_the_clock_makes_nothing_fail_and_nothing_green() -> None:
+    slower = finding_of(Verdict.WORSE, Channel.CLOCK)
+    assert Report("spec", "baseline", (slower, finding_of(Verdict.SAME))).exit_code == ExitCode.REGRESSION
+    assert Report("spec", "baseline", (slower, finding_of(Verdict.SAME)), shadow=True).exit_code == ExitCode.FINE
+    assert Report("spec", "baseline", (slower,), shadow=True).exit_code == ExitCode.NOTHING_MEASURED

@@ -10,7 +10,7 @@ import pytest
 
 from suite.records import Records
 from suite.report.collect import findings
-from suite.report.figures.figures import figures
+from suite.report.figures import figures
 from suite.report.figures.palette import colour
 from suite.store import open_store
 from tests.suite.helpers import SMALL

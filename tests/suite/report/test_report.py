@@ -236,6 +236,19 @@ def test_a_board_without_floor_or_adam_leaves_those_columns_out(tmp_path: Path) 
     assert "Adam" not in shown
 
 
+def test_costs_are_held_against_the_fastest_adam(tmp_path: Path) -> None:
+    matrix = matrix_of(tmp_path, SMALL.replace("lr: 0.003", "lr: [0.003, 0.001]"))
+    steps = {"adam[lr=0.003]": 0.02, "adam[lr=0.001]": 0.01, "kfac": 0.03}
+    with open_store(f"sqlite:///{tmp_path / 'other.sqlite'}") as store:
+        for cell in matrix.cells:
+            if cell.optimizer in steps:
+                records = Records(iterations(10, step=steps[cell.optimizer]), evaluations([40.0, 30.0]), [])
+                finished(store, cell, records)
+        (board,) = findings(store, matrix.spec, matrix.stage(None), "sources").boards
+    ratios = {standing.optimizer: standing.cost_ratio for standing in board.standings if standing.results}
+    assert ratios == pytest.approx({"adam[lr=0.003]": 2, "adam[lr=0.001]": 1, "kfac": 3})
+
+
 def test_costs_are_held_against_adams_at_the_same_batch_size(tmp_path: Path) -> None:
     own = SMALL.replace("method: adam,", "method: adam, batch_size: 32,")
     matrix = matrix_of(tmp_path, own)

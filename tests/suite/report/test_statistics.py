@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,13 +10,13 @@ import pytest
 from scipy import stats
 
 from suite.report import html
-from suite.report.figures.figures import figures
+from suite.report.figures import figures
 from suite.report.formats import latex, tables
 from suite.report.formats.document import Heading, Listing
 from suite.report.formats.markdown import render
 from suite.report.sections.flags import flags
 from suite.report.sections.page import page
-from suite.report.statistics import against_baselines, overall, speedups
+from suite.report.statistics import against_baselines, final_losses, overall, speedups
 from tests.suite.report.made_up import DIVERGED, TWO, board_of, findings_of, three_seeds
 
 if TYPE_CHECKING:
@@ -47,6 +48,14 @@ def test_one_seed_shows_no_order_and_no_interval(tmp_path: Path) -> None:
 def test_a_diverged_seed_ranks_below_and_a_rank_is_kept_for_those_above(tmp_path: Path) -> None:
     board = board_of(tmp_path, three_seeds(), {**CLEAR, "kfac": [[40, 5], DIVERGED, [40, 4]]})
     assert [(s.optimizer, s.rank) for s in board.standings] == [("kpsvd", 1), ("adam", 2), ("sgd", 3), ("kfac", 4)]
+
+
+def test_a_final_loss_is_the_last_and_not_the_lowest_and_every_seed_has_one(tmp_path: Path) -> None:
+    board = board_of(tmp_path, three_seeds(), {"adam": [[40, 15, 18], [40, 20], DIVERGED]})
+    adam = board.standings[0]
+    assert final_losses(adam) == {0: 18, 1: 20, 2: math.inf}
+    assert (adam.train_loss.mean, adam.train_loss.n, adam.diverged) == (19, 2, 1)
+    assert adam.best_train_loss == 15
 
 
 def test_differences_are_those_of_a_paired_t_test(tmp_path: Path) -> None:

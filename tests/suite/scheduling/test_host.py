@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from suite.scheduling.host import LOCK
+from suite.scheduling.host import LOCK, _opened, _taken
 from tests.suite.helpers import SMALL, command, environment, write_spec
 from tests.suite.stores import rows
 
@@ -74,6 +75,17 @@ def until_it_trains(folder: Path) -> None:
     while rows(f"sqlite:///{folder}/a.sqlite", "SELECT count(*) FROM iterations LIMIT 1") == [(0,)]:
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("second", [True, False])
+def test_the_lock_is_shared_where_neither_is_exclusive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, first: bool, second: bool
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with _opened(needed=True) as one, _opened(needed=True) as other:
+        assert _taken(one, exclusive=first)
+        assert _taken(other, exclusive=second) is not (first or second)
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,22 @@ def test_no_result_is_lost_to_a_clock_that_was_set_back(tmp_path: Path) -> None:
     assert rows(tmp_path, "target", "SELECT status FROM runs") == [("done",)]
 
 
+@pytest.mark.parametrize("order", [("done", "error"), ("error", "done")])
+def test_of_two_ends_of_a_run_the_result_counts_whichever_is_merged_first(
+    tmp_path: Path, order: tuple[str, str]
+) -> None:
+    """A job was given up by the command that waited for it, and had a result all the same."""
+    with open_store(url(tmp_path, "shard")) as store:
+        run = at_work(store, matrix_of(tmp_path).cells[0])
+    for status, minutes in (("done", 0), ("error", 5)):
+        shutil.copy(tmp_path / "shard.sqlite", tmp_path / f"{status}.sqlite")
+        with open_store(url(tmp_path, status)) as store:
+            later = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=minutes)
+            store._update(run, status=status, ended_at=later, heartbeat_at=later)
+    merge(tmp_path, *order)
+    assert rows(tmp_path, "target", "SELECT status FROM runs") == [("done",)]
+
+
 def test_the_same_machine_and_text_are_there_once_and_others_beside_them(tmp_path: Path) -> None:
     cells = matrix_of(tmp_path).cells
     for name, machine, text in (("a", MACHINE, SMALL), ("b", replace(MACHINE, torch="3.0"), SMALL + "# more\n")):

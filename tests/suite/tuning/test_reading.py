@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from suite.plan.plan import load_matrix
 from suite.spec.reading import SpecError, load_spec
+from suite.spec.tuning import Range
 from tests.suite.helpers import write_spec
 from tests.suite.tuning.specs import TUNED, spec_of
 
@@ -91,6 +92,14 @@ def test_a_range_that_is_none(tmp_path: Path, given: str, expected: str) -> None
     with pytest.raises(SpecError, match=r"tuning\.spaces\.kfac\.lr") as error:
         load_spec(write_spec(tmp_path, text))
     assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "number"), [(Range(low=1e-3, high=10.0), 0.1), (Range(low=-2.0, high=6.0, scale="linear"), 2.0)]
+)
+def test_half_of_a_range_is_the_middle_of_its_scale(given: Range, number: float) -> None:
+    assert given.at(0.5) == pytest.approx(number)
+    assert given.share(number) == pytest.approx(0.5)
 
 
 def test_an_option_that_is_required_may_stand_in_the_space_alone(tmp_path: Path) -> None:

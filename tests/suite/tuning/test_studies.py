@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from suite.plan.search import MOST_EXTENSIONS, ROUND
+from suite.plan.trials import Outcome
+from suite.plan.trials import trial as trial_of
 from suite.report.sections.tuning import tuning_flags
 from tests.suite.tuning.specs import TUNED, spec_of, tuned
 
@@ -74,6 +77,15 @@ def test_the_winner_has_the_least_mean_over_seeds_and_goes_into_the_final_cells(
     assert {option(cell, "lr") for cell in found.finals if cell.optimizer == "adam"} == {0.03}
     assert {(cell.seed, cell.budget.iterations) for cell in found.finals} == {(0, 60), (1, 60)}
     assert found.waiting == []
+
+
+def test_a_trial_is_scored_by_its_last_loss_and_not_its_lowest(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    cell = tuned(spec, lambda cell: None).trials[0]
+    course = Outcome(np.arange(3.0), np.arange(3.0), np.array([40.0, 10.0, 20.0]), diverged=False)
+    assert spec.tuning is not None
+    found = trial_of(spec.tuning.outline, {"lr": 0.001}, (cell,), {cell.key: course}, beyond=False)
+    assert (found.score, found.loss) == (20, 20)
 
 
 def test_a_study_waits_for_every_seed_of_every_trial(tmp_path: Path) -> None:
