@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from kfsvd.approximations import APPROXIMATIONS
 from suite.methods import METHODS
-from suite.methods.first_order import SGD
 from suite.records import PHASES
 from suite.report.figures.palette import DARK_PAGE, PHASE_COLOURS, colour, contrast, dashes, in_the_dark, lines
 
@@ -48,8 +48,8 @@ def test_strokes_are_lengths() -> None:
 
 def test_a_new_method_needs_no_line_here(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {method: colour(method) for method in METHODS}
-    monkeypatch.setitem(METHODS, "newcomer", SGD)
-    monkeypatch.setitem(METHODS, "another", SGD)
+    for name in ("newcomer", "another"):
+        monkeypatch.setitem(APPROXIMATIONS, name, APPROXIMATIONS["kfac"])
     assert {method: colour(method) for method in before} == before
     assert len({*before.values(), colour("newcomer"), colour("another")}) == len(before) + 2
 

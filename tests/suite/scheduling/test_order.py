@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from suite.commands.run import _longest_first
 from suite.scheduling.sharing import Provenance, SharedQueue
+
+from suite.commands.run import _longest_first
 from suite.store import RunRow, open_store
 from tests.suite.helpers import SMALL
 from tests.suite.stores import MACHINE, begin, matrix_of
