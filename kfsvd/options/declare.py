@@ -259,7 +259,7 @@ def _flat_values(kind: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
             parts = {} if group.tag is None else {name: group.tag}
             parts |= {own.option.flat or own.name: getattr(value, own.name) for own in declared(group).values()}
         elif isinstance(value, Grouped):
-            raise ValueError(f"{name} does not take a {type(value).__name__}; got {value!r}")
+            raise ValueError(f"{name} accepts no {type(value).__name__}; got {value!r}")
         for part, own_value in parts.items():
             if part in flat:
                 raise ValueError(f"{part} is given twice: once as {name}={value!r}; give it once")
