@@ -12,6 +12,7 @@ import typer
 
 from suite.commands import DEFAULT_DATABASE
 from suite.errors import ExitCode, SuiteError, printable
+from suite.plan.select import SELECTABLE
 
 app = typer.Typer(
     name="kfsvd-bench",
@@ -35,7 +36,7 @@ Database = Annotated[
 Select = Annotated[
     str | None,
     typer.Option(
-        metavar="KEY=VALUE,…", help="Only these cells: 'optimizer=kpsvd,seed=0|1' (keys: optimizer, dataset, seed)."
+        metavar="KEY=VALUE,…", help=f"Only these cells: 'optimizer=kpsvd,seed=0|1' (keys: {', '.join(SELECTABLE)})."
     ),
 ]
 DataFolder = Annotated[

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from suite.errors import ExitCode, SuiteError, printable
-from suite.plan.cells import select
+from suite.plan.select import select
 from suite.scheduling.executor import beside
 from suite.scheduling.output import log_file
 from suite.spec.labels import labelled

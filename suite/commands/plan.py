@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from suite.errors import ExitCode
 from suite.plan.plan import load_matrix
-from suite.spec.reading import base_label
+from suite.spec.grids import base_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from suite.environment import library_fingerprint
-from suite.plan.cells import cells, compressions, select
+from suite.plan.cells import cells, compressions
+from suite.plan.select import select
 from suite.plan.stage import Stage
 from suite.spec.reading import load_spec
 

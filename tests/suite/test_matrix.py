@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from suite.cell import Cell
 from suite.errors import SuiteError
-from suite.plan.cells import cells, select
+from suite.plan.cells import cells
+from suite.plan.select import select
 from suite.spec.faults import SpecError
 from tests.suite.specs import SMALL, changed, loaded
 

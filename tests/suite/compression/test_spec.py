@@ -11,8 +11,9 @@ from kfsvd.approximations import APPROXIMATIONS, sums
 from kfsvd.compression import LOW_RANKS, PRUNINGS, FisherWeighted, Surgeon
 from suite.errors import SuiteError
 from suite.methods.compression import COMPRESSORS
-from suite.plan.cells import cells, compressions, select
+from suite.plan.cells import cells, compressions
 from suite.plan.plan import Matrix
+from suite.plan.select import select
 from tests.suite.compression.specs import COMPRESSING, METHODS, labels
 from tests.suite.helpers import SMALL
 from tests.suite.specs import changed, faults, loaded
