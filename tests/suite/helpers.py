@@ -12,6 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 from suite.cli import main
+from tests.suite.inprocess import Side, run_cells
 
 SMALL = """
 version: 1
@@ -52,17 +53,10 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def bench(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run `kfsvd-bench` in `folder`; verbs that neither train nor follow imports, within this process: it is ready."""
-    if arguments[0] in _AT_ONCE and "--allow-import" not in arguments:
-        return _called(folder, *arguments)
-    return process(folder, *arguments)
+    """Run `kfsvd-bench` in `folder` within this process, cells and a gate's sides included.
 
-
-_AT_ONCE = ("plan", "status", "logs", "report", "export", "merge")
-
-
-def _called(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """The same through the same `main`, with a user's environment and working folder for the time of the call."""
+    It goes through the same `main`, with a user's environment and working folder for the time of the call.
+    """
     argv = ["kfsvd-bench", *map(str, arguments)]
     out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
     os.chdir(folder)
@@ -70,6 +64,9 @@ def _called(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess
         with (
             mock.patch.object(sys, "argv", argv),
             mock.patch.dict(os.environ, environment(folder), clear=True),
+            mock.patch("suite.scheduling.host.run_cells", run_cells),
+            mock.patch("suite.gate.gating.Side", Side),
+            mock.patch("suite.gate.running.Side", Side),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):

@@ -15,7 +15,7 @@ from kfsvd import negative_log_likelihood
 from suite.plan.plan import load_matrix
 from suite.problems import Folders, batches
 from suite.problems.problem import load_problem
-from tests.suite.helpers import SMALL, bench, write_spec
+from tests.suite.helpers import SMALL, bench, process, write_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,10 +25,10 @@ OF_RUN = "JOIN runs ON runs.id = run_id"
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the small spec has been run to its end, once for all tests here."""
+    """A folder in which a process and its workers have run the small spec to its end, once for all tests here."""
     folder = tmp_path_factory.mktemp("measured")
     spec = write_spec(folder)
-    done = bench(folder, "run", spec, "--devices", "sim:2")
+    done = process(folder, "run", spec, "--devices", "sim:2")
     assert done.returncode == 0, done.stderr
     return folder
 

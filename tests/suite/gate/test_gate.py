@@ -266,6 +266,7 @@ def against(repository: Path, *arguments: str) -> subprocess.CompletedProcess[st
     )
 
 
+@pytest.mark.slow
 def test_another_revision_is_trained_in_the_same_rounds_and_leaves_no_trace(repository: Path) -> None:
     done = against(repository, "--rounds", "2", "--effect", "1000", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -278,12 +279,14 @@ def test_another_revision_is_trained_in_the_same_rounds_and_leaves_no_trace(repo
     assert git(repository, "status", "--porcelain", "kfsvd", "suite") == ""
 
 
+@pytest.mark.slow
 def test_an_unknown_revision_is_named(repository: Path) -> None:
     done = against(repository, "--against", "no-such-revision")
     assert done.returncode == 2
     assert "--against no-such-revision: no such revision" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_change_for_the_worse_of_the_present_sources_is_found(repository: Path) -> None:
     source = repository / "kfsvd" / "optimizers" / "natural_gradient.py"
     text = source.read_text()
@@ -315,6 +318,7 @@ def against_damaged(repository: Path, name: str, change: Any) -> subprocess.Comp
         git(repository, "reset", "--quiet", "--hard", "HEAD~1")
 
 
+@pytest.mark.slow
 def test_cells_that_fail_in_the_other_revision_are_not_compared(repository: Path) -> None:
     """What fails there alone is no new cell: nothing is known of it."""
     broken = "\n\ndef _fit(*_):\n    raise ValueError('broken there')\n\n\nKFAC.fit = _fit\n"
@@ -323,6 +327,7 @@ def test_cells_that_fail_in_the_other_revision_are_not_compared(repository: Path
     assert re.search("kfac × digits × seed 0 .*the other side fails: ValueError: broken there", done.stdout)
 
 
+@pytest.mark.slow
 def test_a_revision_that_cannot_measure_the_spec_is_not_comparable(repository: Path) -> None:
     later = re.compile(r"^VERSION\b.*$", re.MULTILINE)
     done = against_damaged(repository, "suite/spec/schema.py", lambda text: later.sub("VERSION = 9", text))

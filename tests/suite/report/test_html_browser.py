@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
     from selenium.webdriver.remote.webelement import WebElement
 
-pytestmark = pytest.mark.browser
+pytestmark = pytest.mark.slow
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if os.environ.get("KFSVD_REQUIRE_BROWSER") != "1":  # CI sets it: what is missing is a failure there

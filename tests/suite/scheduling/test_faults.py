@@ -24,6 +24,7 @@ from tests.reliability import Evidence, fault
 from tests.suite.helpers import SMALL, bench, command, environment, write_spec
 from tests.suite.scheduling.tracing import TRACE, seconds_lost
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 TWO = SMALL.replace("seeds: [0, 1]", "seeds: [0]").replace("fisher_every: 30, ", "").replace("  kfac: {", "  # kfac: {")
 LONG = TWO.replace("iterations: 60", "iterations: 100000, seconds: 60")

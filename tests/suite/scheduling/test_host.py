@@ -19,6 +19,7 @@ from tests.suite.stores import rows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 LONG = SMALL.replace("iterations: 60", "iterations: 10000000, seconds: 600").replace("fisher_every: 30, ", "")
 

@@ -10,11 +10,14 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.benchmarks.random_kills import Ordeal, workers_of
 from tests.reliability import Evidence, fault
 from tests.suite.helpers import SMALL, command, environment, write_spec
 from tests.suite.scheduling.tracing import TRACE, seconds_lost
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 # Two seconds of training a cell: long enough to be killed in, short enough to be done again.
 SPEC = SMALL.replace("iterations: 60", "iterations: 100000, seconds: 2").replace("fisher_every: 30, ", "")

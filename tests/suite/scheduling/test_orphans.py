@@ -6,12 +6,15 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.benchmarks.random_kills import workers_of
 from tests.suite.scheduling.test_faults import LONG, PATIENCE, TWO, is_at_work, rows, start, statuses
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
 STUBBORN = """
     import os
     import signal

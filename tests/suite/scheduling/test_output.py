@@ -68,6 +68,7 @@ class Broken(torch.optim.SGD):
 """
 
 
+@pytest.mark.slow
 def test_a_running_matrix_is_seen_from_another_terminal(tmp_path: Path) -> None:
     write_spec(tmp_path, SPEC, "loud.yaml")
     (tmp_path / "mine.py").write_text(MINE)

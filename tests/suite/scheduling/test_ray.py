@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 if not os.environ.get("KFSVD_REQUIRE_RAY"):
     pytest.importorskip("ray")
 
-pytestmark = pytest.mark.filterwarnings("default")  # Ray's own
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Ray's own
 
 ROOT = Path(__file__).parents[3]
 FOUR = SMALL.replace("seeds: [0, 1]", "seeds: [0]") + "scheduling: {slots_per_device: 2, ray: {max_retries: 1}}\n"

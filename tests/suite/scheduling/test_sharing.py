@@ -23,6 +23,7 @@ from tests.suite.tuning.specs import TUNED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 # A second of training a cell, so that commands meet; every one of eight ends by itself.
 SLOW = SMALL.replace("iterations: 60", "iterations: 100000, seconds: 1").replace("fisher_every: 30, ", "")

@@ -57,6 +57,7 @@ def submitted(folder: Path) -> int:
     return len(list(folder.glob("kfsvd-bench.shards/*/jobs/*_submitted.pkl")))
 
 
+@pytest.mark.slow
 def test_jobs_measure_what_local_workers_do_to_the_last_bit(tmp_path: Path) -> None:
     write_spec(tmp_path, THREE)
     code, output = run(tmp_path, "--executor", "slurm")
@@ -77,6 +78,7 @@ def test_jobs_measure_what_local_workers_do_to_the_last_bit(tmp_path: Path) -> N
     assert rows(tmp_path, LOSSES) == found
 
 
+@pytest.mark.slow
 def test_a_command_that_is_killed_and_called_again_submits_nothing_twice(tmp_path: Path) -> None:
     write_spec(tmp_path, THREE)
     slow = BEFORE_TRAINING.format("import time; time.sleep(20)")
@@ -102,6 +104,7 @@ def wait_for(condition: object, seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_job_that_is_killed_costs_its_cell_and_keeps_what_it_measured(tmp_path: Path) -> None:
     write_spec(tmp_path, THREE.replace("iterations: 60", "iterations: 400"))
     slow = """
@@ -133,6 +136,7 @@ def test_a_job_that_is_killed_costs_its_cell_and_keeps_what_it_measured(tmp_path
     assert 100 <= count < 400
 
 
+@pytest.mark.slow
 def test_a_job_that_dies_before_its_cell_is_an_error_with_its_output(tmp_path: Path) -> None:
     write_spec(tmp_path, THREE.replace("  adam", "  # adam").replace("  sgd", "  # sgd"))
     dies = """
@@ -147,6 +151,7 @@ def test_a_job_that_dies_before_its_cell_is_an_error_with_its_output(tmp_path: P
     assert "no such thing as a good start" in error
 
 
+@pytest.mark.slow
 def test_a_cell_beyond_its_wall_seconds_ends_its_job(tmp_path: Path) -> None:
     long = THREE.replace("iterations: 60", "seconds: 100").replace("  adam", "  # adam").replace("  sgd", "  # sgd")
     write_spec(tmp_path, long.replace("scheduling: {", "scheduling: {wall_seconds: 8, "))
@@ -241,6 +246,7 @@ os.execv(sys.argv[at], sys.argv[at:])
 """
 
 
+@pytest.mark.slow
 def test_an_array_of_jobs_through_sbatch(tmp_path: Path) -> None:
     """SLURM's own commands are stood in for by scripts that run an array's tasks in turn."""
     for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("sacct", "#!/bin/sh\n")):
@@ -260,6 +266,7 @@ def test_an_array_of_jobs_through_sbatch(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("elsewhere/*/*.sqlite"))) == 2
 
 
+@pytest.mark.slow
 def test_what_ended_the_jobs_of_another_command_is_not_held_against_them(tmp_path: Path) -> None:
     write_spec(tmp_path, THREE)
     slow = BEFORE_TRAINING.replace('"adam"', '"sgd"').format("import time; time.sleep(60)")

@@ -50,6 +50,7 @@ ADAM = "SELECT status, error FROM runs WHERE optimizer = 'adam' ORDER BY id"
 ONCE = "SELECT count(*), count(DISTINCT cell_key), min(status), max(status) FROM runs"
 
 
+@pytest.mark.slow
 def test_a_cell_whose_job_is_told_to_end_is_run_again(tmp_path: Path) -> None:
     write_spec(tmp_path, THREE)
     once = f"not os.path.exists(p := {str(tmp_path / 'told')!r}) and open(p, 'w')"
@@ -61,6 +62,7 @@ def test_a_cell_whose_job_is_told_to_end_is_run_again(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("kfsvd-bench.shards/*/*.json")), "every job is collected"
 
 
+@pytest.mark.slow
 def test_a_cell_whose_jobs_are_always_told_to_end_has_no_result(tmp_path: Path) -> None:
     write_spec(tmp_path, THREE.replace("parallel: 2", "parallel: 2, max_retries: 1"))
     code, output = run(tmp_path, "--executor", "slurm", sabotage=TOLD_TO_END.format("True"))
@@ -72,6 +74,7 @@ def test_a_cell_whose_jobs_are_always_told_to_end_has_no_result(tmp_path: Path) 
     assert submitted(tmp_path) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [["--executor", "slurm", "--shards", "others"], ["--devices", "sim:1"]])
 def test_nothing_is_measured_twice_beside_another_command(tmp_path: Path, other: list[str]) -> None:
     write_spec(tmp_path, THREE)
@@ -90,6 +93,7 @@ def test_nothing_is_measured_twice_beside_another_command(tmp_path: Path, other:
     assert rows(tmp_path, ONCE) == [(3, 3, "done", "done")]
 
 
+@pytest.mark.slow
 def test_what_is_held_is_free_again_after_ctrl_c(tmp_path: Path) -> None:
     write_spec(tmp_path, THREE)
     process = start(tmp_path, "--executor", "slurm", sabotage=BEFORE_TRAINING.replace("adam", "sgd").format("pass"))
@@ -104,6 +108,7 @@ def test_what_is_held_is_free_again_after_ctrl_c(tmp_path: Path) -> None:
     assert rows(tmp_path, ONCE) == [(3, 3, "done", "done")]
 
 
+@pytest.mark.slow
 def test_no_job_begins_while_its_shard_is_folded(tmp_path: Path) -> None:
     write_spec(tmp_path, THREE)
     watching = """
@@ -132,6 +137,7 @@ def test_no_job_begins_while_its_shard_is_folded(tmp_path: Path) -> None:
     assert (tmp_path / "folds.txt").read_text().split() == ["held"] * 3
 
 
+@pytest.mark.slow
 def test_a_job_waits_for_a_shard_that_is_being_folded(tmp_path: Path) -> None:
     from filelock import FileLock
 

@@ -20,6 +20,7 @@ from tests.suite.store.test_migrations import filled
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 CELL = SMALL.replace("iterations: 60", "iterations: 4000").replace("fisher_every: 30, ", "")
 LONG = CELL.replace("iterations: 4000", "iterations: 24000")  # several flushes on any machine

@@ -260,6 +260,7 @@ def test_texts_that_a_database_cannot_take_are_made_to_fit(store: Store, url: st
     assert rows(url, "SELECT error FROM runs") == [("a\N{REPLACEMENT CHARACTER}b ? ✓",)]
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_a_connection_loses_nothing(postgres_url: str, tmp_path: Path) -> None:
     with open_store(postgres_url) as store:
         run = begin(store, matrix_of(tmp_path).cells[0])
