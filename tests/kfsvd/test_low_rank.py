@@ -82,8 +82,10 @@ def test_two_products_within_a_few_directions_are_inverted_exactly() -> None:
 
 @pytest.mark.usefixtures("decomposition")
 @pytest.mark.parametrize("method", ["kfac", "kpsvd", "tkfac"])
-@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
-@pytest.mark.parametrize(("damping", "tolerance"), [(1e-1, 0.5), (1e-2, 1.0), (1e-3, 2.0), (1e-1, 5.0), (1.0, 20.0)])
+@pytest.mark.parametrize(
+    ("power", "damping", "tolerance"),
+    [(0.5, 1e-1, 0.5), (1.0, 1e-2, 1.0), (2.0, 1e-3, 2.0), (0.5, 1e-1, 5.0), (1.0, 1.0, 20.0)],
+)
 def test_one_product_is_inverted_within_the_tolerance(
     method: str, power: float, damping: float, tolerance: float
 ) -> None:
@@ -144,7 +146,7 @@ def test_ranks_adapt_to_tolerance_and_damping() -> None:
 
 @pytest.mark.usefixtures("decomposition")
 @pytest.mark.parametrize("method", ["deflation", "lanczos", "kfac_corrected"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("damping", "tolerance"), [(1e-2, 2.0), (1e-3, 20.0), (1e-4, 100.0), (1e-4, 400.0)])
 def test_two_products_are_inverted_within_the_tolerance(
     method: str, seed: int, damping: float, tolerance: float

@@ -10,10 +10,29 @@ from suite.records import PHASES
 from suite.training.clock import CPU_RESOLUTION, Clock
 
 
-def burn(seconds: float) -> None:
-    end = time.process_time() + seconds
-    while time.process_time() < end:
-        pass
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine()
+    monkeypatch.setattr("suite.training.clock.perf_counter", lambda: made.wall)
+    monkeypatch.setattr("suite.training.clock.process_time", lambda: made.cpu)
+    return made
+
+
+class Machine:
+    """A machine whose clocks go on as it is told to work or to sleep."""
+
+    def __init__(self) -> None:
+        self.wall = self.cpu = 0.0
+
+    def burn(self, seconds: float) -> None:
+        self.wall += seconds
+        self.cpu += seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.wall += seconds
+
+    def clock(self) -> Clock:
+        return Clock(lambda: self.wall)
 
 
 def test_an_iteration_is_split_at_its_edges_and_by_claims() -> None:
@@ -61,32 +80,41 @@ def test_a_claim_that_raises_still_counts() -> None:
     assert clock.charge(0.0, 0.0, 6.0)[2:] == (0, 0, 5, 1)
 
 
-def test_cpu_seconds_count_work_and_not_sleep() -> None:
-    clock = Clock()
+def test_cpu_seconds_count_work_and_not_sleep(machine: Machine) -> None:
+    clock = machine.clock()
     begun = clock.edge()
-    time.sleep(0.05)
-    burn(0.03)
-    _, cpu_seconds, *_ = clock.charge(begun, begun, clock.edge())
-    assert 0.03 <= cpu_seconds < 0.06
-    assert clock.seconds >= 0.08
+    machine.sleep(0.05)
+    machine.burn(0.03)
+    seconds, cpu_seconds, *_ = clock.charge(begun, begun, clock.edge())
+    assert cpu_seconds == pytest.approx(0.03)
+    assert seconds == pytest.approx(0.08)
 
 
-def test_cpu_seconds_of_what_is_excluded_are_not_counted() -> None:
-    clock = Clock()
+def test_cpu_seconds_of_what_is_excluded_are_not_counted(machine: Machine) -> None:
+    clock = machine.clock()
     for _ in range(2):
         begun = clock.edge()
-        burn(0.03)
+        machine.burn(0.03)
         clock.charge(begun, begun, clock.edge())
         with clock.excluded():
-            burn(0.1)
-    assert 0.06 <= clock.cpu_seconds < 0.1
+            machine.burn(0.1)
+    assert clock.cpu_seconds == pytest.approx(0.06)
 
 
-def test_cpu_seconds_lag_by_the_resolution_at_most() -> None:
-    clock, before = Clock(), time.process_time()
-    for _ in range(20):
+def test_cpu_seconds_lag_by_the_resolution_at_most(machine: Machine) -> None:
+    clock, step, readings = machine.clock(), 0.3 * CPU_RESOLUTION, set()
+    for count in range(1, 21):
         begun = clock.edge()
-        burn(0.002)
+        machine.burn(step)
         clock.charge(begun, begun, clock.edge())
-    used = time.process_time() - before  # not the wall's seconds: on a busy machine they run on without us
-    assert used - 2 * CPU_RESOLUTION < clock.cpu_seconds <= used + 0.01
+        assert 0 <= count * step - clock.cpu_seconds <= CPU_RESOLUTION + step
+        readings.add(clock.cpu_seconds)
+    assert len(readings) < 20, "they are not read at every step"
+
+
+def test_the_clock_of_a_process_is_the_systems() -> None:
+    clock = Clock()
+    assert clock.edge is time.perf_counter
+    with clock.excluded():
+        pass
+    assert 0 <= clock.cpu_seconds <= time.process_time()

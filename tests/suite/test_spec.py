@@ -1,7 +1,6 @@
 import string
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -510,16 +509,12 @@ def test_an_exclusion_names_a_grid_or_one_of_its_labels_without_warning() -> Non
     assert spec.warnings == []
 
 
-@pytest.mark.serial
 def test_too_many_cells_are_refused_before_they_are_made() -> None:
-    hundred = list(range(1, 101))
-    grid = f"sgd, lr: {hundred}, momentum: {[n / 200 for n in hundred]}, weight_decay: {hundred}"
-    start = time.perf_counter()
-    found = faults(changed("sgd, lr: 0.1", grid))
-    assert time.perf_counter() - start < 1
-    assert found == [
-        "spec.yaml:3: optimizers: 1000001 optimizers × 1 data sets × 2 seeds are too many cells: at most 100000"
-    ]
+    thousand = list(range(1, 1001))
+    grid = f"sgd, lr: {thousand}, momentum: {[n / 2000 for n in thousand]}, weight_decay: {thousand}"
+    (found,) = faults(changed("sgd, lr: 0.1", grid))  # no memory has room for that many
+    assert "spec.yaml:3: optimizers: 1000000001 optimizers × 1 data sets × 2 seeds" in found
+    assert "at most 100000" in found
 
 
 @given(sizes=st.lists(st.integers(1, 4), min_size=3, max_size=3))
@@ -614,30 +609,20 @@ def test_a_damaged_file_is_a_spec_or_an_error(start: int, length: int, new: str)
     assert outcome(SMALL[:start] + new + SMALL[start + length :]) in (Spec, SpecError)
 
 
-@pytest.mark.serial
-def test_ten_thousand_cells_are_planned_in_a_second_without_torch() -> None:
+def test_ten_thousand_cells_are_planned_without_torch() -> None:
     lr = [round(0.001 * n, 3) for n in range(1, 101)]
     text = changed("kpsvd, lr: 0.1", f"kpsvd, lr: {lr}, damping: {lr[:50]}")
     Path("spec.yaml").write_text(text, encoding="utf-8")
     program = """
-import sys, time
-start = time.perf_counter()
+import sys
 from pathlib import Path
 from suite.spec.reading import load_spec
 from suite.plan.cells import cells
 keys = {cell.key for cell in cells(load_spec(Path("spec.yaml")))}
-seconds = time.perf_counter() - start
-print(seconds, len(keys), sorted({"torch", "sklearn", "scipy", "matplotlib", "alembic"} & set(sys.modules)))
+print(len(keys), sorted({"torch", "sklearn", "scipy", "matplotlib", "alembic"} & set(sys.modules)))
 """
-    best = 1e9
-    for _ in range(3):  # the machine may be busy
-        found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        seconds, number, heavy = found.stdout.strip().split(" ", 2)
-        assert (number, heavy) == ("10002", "[]")
-        best = min(best, float(seconds))
-        if best < 1:
-            break
-    assert best < 1
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout == f"{2 * (1 + len(lr) * 50)} []\n"
 
 
 @pytest.mark.parametrize(
