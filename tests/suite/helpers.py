@@ -5,14 +5,25 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
+
+import sqlalchemy as sa
 
 from suite.cli import main
 from tests.suite.inprocess import Side, run_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEADLINE = 600.0
+"""Seconds for what has to come: what never comes fails, a busy machine does not."""
 
 SMALL = """
 version: 1
@@ -34,6 +45,17 @@ budget: {iterations: 60}
 measure: {loss_every: 20, fisher_every: 30, fisher_samples: 32}
 targets: {digits: [20.0, 1.0]}
 """
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Until it is true; a store that is not made yet makes it false."""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        with contextlib.suppress(sqlite3.OperationalError, sa.exc.OperationalError, sa.exc.ProgrammingError):
+            if condition():
+                return
+        time.sleep(0.05)
+    raise AssertionError("it did not come to that")
 
 
 def write_spec(folder: Path, text: str = SMALL, name: str = "small.yaml") -> Path:
@@ -86,6 +108,6 @@ def process(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess
         env=environment(folder) | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=DEADLINE,
         check=False,
     )

@@ -10,13 +10,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
 
 from suite.scheduling.executor import beside
-from tests.suite.helpers import SMALL, command, environment, write_spec
+from tests.suite.helpers import DEADLINE, SMALL, command, environment, wait_for, write_spec
 from tests.suite.scheduling.test_faults import BEFORE_TRAINING, is_at_work, rows, statuses
 from tests.suite.specs import changed, faults
 
@@ -49,8 +48,17 @@ def start(
 
 def run(folder: Path, *options: str, sabotage: str = "", extra: dict[str, str] | None = None) -> tuple[int, str]:
     process = start(folder, *options, sabotage=sabotage, extra=extra)
-    code = process.wait(240)
+    code = process.wait(DEADLINE)
     return code, (folder / "output.txt").read_text()
+
+
+GO_ON = "go on"
+
+
+def held(folder: Path, optimizer: str = "adam") -> str:
+    """A sabotage: the cell of an optimizer does not begin before the file `GO_ON` is there."""
+    wait = f"import os, time\nwhile not os.path.exists({str(folder / GO_ON)!r}): time.sleep(0.05)"
+    return BEFORE_TRAINING.replace('"adam"', f'"{optimizer}"').format(f"exec({wait!r})")
 
 
 def submitted(folder: Path) -> int:
@@ -81,12 +89,13 @@ def test_jobs_measure_what_local_workers_do_to_the_last_bit(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_a_command_that_is_killed_and_called_again_submits_nothing_twice(tmp_path: Path) -> None:
     write_spec(tmp_path, THREE)
-    slow = BEFORE_TRAINING.format("import time; time.sleep(20)")
+    slow = held(tmp_path)
     process = start(tmp_path, "--executor", "slurm", sabotage=slow)
     wait_for(lambda: submitted(tmp_path) == 3)
     process.kill()
     process.wait()
     assert len(list(tmp_path.glob("kfsvd-bench.shards/*/jobs/*_result.pkl"))) < 3, "jobs are at work"
+    (tmp_path / GO_ON).touch()
     code, output = run(tmp_path, "--executor", "slurm", sabotage=slow)
     assert code == 0, output
     assert submitted(tmp_path) == 3
@@ -95,13 +104,6 @@ def test_a_command_that_is_killed_and_called_again_submits_nothing_twice(tmp_pat
         ("kpsvd", "done"),
         ("sgd", "done"),
     ]
-
-
-def wait_for(condition: object, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.1)
 
 
 @pytest.mark.slow
@@ -269,11 +271,10 @@ def test_an_array_of_jobs_through_sbatch(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_what_ended_the_jobs_of_another_command_is_not_held_against_them(tmp_path: Path) -> None:
     write_spec(tmp_path, THREE)
-    slow = BEFORE_TRAINING.replace('"adam"', '"sgd"').format("import time; time.sleep(60)")
-    process = start(tmp_path, "--executor", "slurm", sabotage=slow)
+    process = start(tmp_path, "--executor", "slurm", sabotage=held(tmp_path, "sgd"))
     wait_for(lambda: len(jobs(tmp_path)) == 2)
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait(DEADLINE) == 130
     left = jobs(tmp_path)
     for pid in left:
         with contextlib.suppress(ProcessLookupError):

@@ -15,6 +15,7 @@ from suite.records import Records
 from suite.store import open_store
 from suite.store.leases import DEAD_SECONDS, GONE_SECONDS, Claim, Heartbeat, Owner, Pulses, is_dead
 from suite.store.tables import RunRow
+from tests.suite.helpers import DEADLINE
 from tests.suite.stores import begin, claim, finished, iterations, matrix_of, rows
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def test_processes_that_grab_at_once_get_every_cell_once(url: str, tmp_path: Pat
     grabbers = [context.Process(target=_claim_all, args=(url, tmp_path, results)) for _ in range(4)]
     for grabber in grabbers:
         grabber.start()
-    taken = [key for _ in grabbers for key in results.get(timeout=120)]
+    taken = [key for _ in grabbers for key in results.get(timeout=DEADLINE)]
     for grabber in grabbers:
         grabber.join(30)
         assert grabber.exitcode == 0
