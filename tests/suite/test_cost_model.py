@@ -23,6 +23,9 @@ from suite.cost.shapes import network_shape
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CALLS = {"forward_backward": 0.06, "curvature": 0.2, "inversion": 0.15, "update": 0.31}
+"""How far the calls of a phase are from those that the code makes; an update's smallest ones are not told."""
+
 KINDS = (
     *(f"product thin in {dimension}" for dimension in ("rows", "inner", "columns")),
     *("pass", "symmetrised", "function", "draws", "cholesky", "cholesky inverse", "triangular solve", "eigh", "qr"),
@@ -119,8 +122,8 @@ def test_operations_are_those_that_the_code_does(method: str, options: dict[str,
     found, _ = counted(method, network, data, **options)
     calls, products = foretold(network, method, 32, **options)
     for phase, actual in found.items():
-        assert calls[phase] == pytest.approx(actual.calls, rel=0.35, abs=25), phase
-        assert products[phase] == pytest.approx(actual.products, rel=0.03), phase
+        assert calls[phase] == pytest.approx(actual.calls, rel=CALLS[phase]), phase
+        assert products[phase] == pytest.approx(actual.products, rel=0.02), phase
 
 
 def test_operations_of_a_low_rank_inverse_are_those_that_the_code_does() -> None:
@@ -129,8 +132,8 @@ def test_operations_of_a_low_rank_inverse_are_those_that_the_code_does() -> None
     kept = {name: inverse.ranks for name, inverse in optimizer.inverses().items()}
     calls, products = foretold(network, "kfac", 64, inverse="low_rank", kept=kept)
     for phase, actual in found.items():
-        assert calls[phase] == pytest.approx(actual.calls, rel=0.35, abs=25), phase
-        assert products[phase] == pytest.approx(actual.products, rel=0.3 if phase == "inversion" else 0.03), phase
+        assert calls[phase] == pytest.approx(actual.calls, rel=CALLS[phase]), phase
+        assert products[phase] == pytest.approx(actual.products, rel=0.2 if phase == "inversion" else 0.03), phase
 
 
 def test_operations_of_a_second_product_are_those_that_the_code_does() -> None:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suite.cell import Cell
@@ -197,7 +197,7 @@ def test_an_override_can_make_two_optimizers_one() -> None:
     lr=st.lists(st.integers(1, 10**6).map(lambda n: n / 1e5), min_size=1, max_size=5, unique=True),
     seeds=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=5, unique=True),
 )
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30)
 def test_keys_are_unique_and_sizes_multiply(lr: list[float], seeds: list[int]) -> None:
     found = keys(changed("[0, 1]", str(seeds), changed("kpsvd, lr: 0.1", f"kpsvd, lr: {lr}", TWO)))
     assert len(found) == (1 + len(lr)) * 2 * len(seeds)
@@ -206,7 +206,7 @@ def test_keys_are_unique_and_sizes_multiply(lr: list[float], seeds: list[int]) -
 
 
 @given(lr=st.permutations([0.1, 0.2, 0.3]), seeds=st.permutations([0, 1, 2]))
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=20)
 def test_keys_do_not_depend_on_the_order_of_lists(lr: list[float], seeds: list[int]) -> None:
     def found(lr: list[float], seeds: list[int]) -> set[str]:
         return set(keys(changed("[0, 1]", str(seeds), changed("kpsvd, lr: 0.1", f"kpsvd, lr: {lr}"))))
@@ -239,7 +239,6 @@ def test_selections(expression: str, number: int) -> None:
     datasets=st.lists(st.sampled_from(["digits", "faces"]), max_size=2),
     seeds=st.lists(st.sampled_from(["0", "1"]), max_size=2),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_a_selection_is_a_filter(optimizers: list[str], datasets: list[str], seeds: list[str]) -> None:
     parts = {"optimizer": optimizers, "dataset": datasets, "seed": seeds}
     everything = matrix(GRID)

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suite.plan.cells import cells
@@ -144,7 +144,7 @@ def test_published_settings_are_translated_to_summed_losses(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25)
 def test_a_shipped_spec_stays_valid_when_entries_are_removed(
     name: str, data: st.DataObject, working_folder: Path
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kfsvd.approximations import APPROXIMATIONS
@@ -518,7 +518,7 @@ def test_too_many_cells_are_refused_before_they_are_made() -> None:
 
 
 @given(sizes=st.lists(st.integers(1, 4), min_size=3, max_size=3))
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)
 def test_sizes_of_a_grid_multiply(sizes: list[int]) -> None:
     lists = [[(index + 1) / 10 for index in range(count)] for count in sizes]
     grid = f"kpsvd, lr: {lists[0]}, damping: {lists[1]}, decay: {lists[2]}"
@@ -580,13 +580,13 @@ def outcome(text: str) -> type[Spec | SpecError]:
 
 
 @given(st.dictionaries(KEYS, TREES, max_size=10))
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=50)
 def test_anything_is_a_spec_or_an_error(data: dict[str, Any]) -> None:
     assert outcome(yaml.safe_dump(data)) in (Spec, SpecError)
 
 
 @given(where=st.integers(0, 12), value=TREES, data=st.data())
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=50)
 def test_a_valid_spec_with_one_value_replaced_is_a_spec_or_an_error(
     where: int, value: Any, data: st.DataObject
 ) -> None:
@@ -604,7 +604,7 @@ def test_a_valid_spec_with_one_value_replaced_is_a_spec_or_an_error(
 @given(
     start=st.integers(0, len(SMALL)), length=st.integers(0, 20), new=st.text("ab:-[]{}&*!?|>'\"#%@,\n\t 0.", max_size=5)
 )
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=50)
 def test_a_damaged_file_is_a_spec_or_an_error(start: int, length: int, new: str) -> None:
     assert outcome(SMALL[:start] + new + SMALL[start + length :]) in (Spec, SpecError)
 

@@ -80,4 +80,5 @@ def test_what_the_workers_of_a_killed_scheduler_have_started_is_killed(tmp_path:
     workers = workers_of(process.pid)
     process.kill()
     process.communicate(timeout=DEADLINE)
+    assert process.returncode == -9
     wait_for(lambda: not any(map(is_at_work, [child, *workers])))

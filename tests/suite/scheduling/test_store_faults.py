@@ -133,6 +133,7 @@ def test_a_disk_that_is_full_from_the_start(tmp_path: Path, evidence: Evidence) 
         one_message(output, "the disk is full")
         mount("-o", "remount,size=16m", place)
         finishes(tmp_path, 0, evidence)
+        assert evidence.code == "2"
 
 
 @fault("the disk is read-only", "a file system remounted read-only, before there is a store and after")
@@ -218,6 +219,7 @@ def test_a_newer_store_is_refused_and_stays_as_it_is(tmp_path: Path, evidence: E
         evidence.ended(code, 2, output)
         one_message(output, "was written by a newer kfsvd-bench (schema 9999")
     evidence.refused(tmp_path / STORE, before)
+    assert evidence.code == "2"
 
 
 @fault("a store of an older version", "schema 0001 with a result; the command brings it up to date, a copy beside it")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suite.plan.plan import load_matrix
@@ -137,7 +137,7 @@ VALUES = SCALARS | st.lists(SCALARS, max_size=4) | st.dictionaries(st.sampled_fr
 
 
 @given(value=VALUES, data=st.data())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=50)
 def test_any_value_in_its_place_makes_a_matrix_or_an_error(tmp_path: Path, value: Any, data: st.DataObject) -> None:
     tree = yaml.safe_load(TUNED)
     inside = tree["tuning"]

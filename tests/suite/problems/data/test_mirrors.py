@@ -90,12 +90,14 @@ def test_a_part_that_is_complete_needs_no_more_bytes(target: Path) -> None:
     part_of(target).write_bytes(CONTENT)
     with serving(Mirror(CONTENT)) as mirror:
         check_arrived(download([mirror.address], SHA256, target, silent), target)
+    assert mirror.ranges == [f"bytes={len(CONTENT)}-"]
 
 
 def test_a_server_that_does_not_resume_sends_it_all_again(target: Path) -> None:
     part_of(target).write_bytes(b"x" * 123)
     with serving(Mirror(CONTENT, resumes=False)) as mirror:
         check_arrived(download([mirror.address], SHA256, target, silent), target)
+    assert mirror.ranges == ["bytes=123-"]
 
 
 def test_a_part_of_another_file_is_thrown_away(target: Path) -> None:
@@ -131,6 +133,7 @@ def test_an_unfinished_file_is_a_part_and_never_the_file(target: Path) -> None:
 def test_a_mirror_that_refuses_is_skipped(target: Path, closed_address: str) -> None:
     with serving(Mirror(CONTENT)) as mirror:
         check_arrived(download([closed_address, mirror.address], SHA256, target, silent), target)
+    assert mirror.ranges == [None]
 
 
 def test_a_mirror_that_is_silent_is_skipped_after_the_timeout(target: Path, mute: Mirror) -> None:
