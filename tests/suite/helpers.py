@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -56,6 +57,12 @@ def wait_for(condition: Callable[[], object]) -> None:
                 return
         time.sleep(0.05)
     raise AssertionError("it did not come to that")
+
+
+def says(text: str, *words: str) -> bool:
+    """Whether a paragraph of a text has these words, in their order."""
+    paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    return any(re.search(".*?".join(map(re.escape, words)), paragraph) for paragraph in paragraphs)
 
 
 def write_spec(folder: Path, text: str = SMALL, name: str = "small.yaml") -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -42,12 +43,15 @@ def run_cells(cells: Sequence[Cell], site: Site, view: View) -> Summary:
     return summary
 
 
+_environment = cache(environment)
+
+
 class Side:
     """A side of a gate, of the present sources."""
 
     def __init__(self, sources: Sources, setting: Setting) -> None:
         self._session = Session(setting.spec, setting.data_dir, sources.inject)
-        self.environment = environment()
+        self.environment = _environment()
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.suite.helpers import bench, command, environment, write_spec
+from tests.suite.helpers import bench, command, environment, process, says, write_spec
 
 ROOT = Path(__file__).parents[3]
 SPEC = """
@@ -79,9 +79,10 @@ def test_the_baseline_has_every_cell_and_ratios_of_the_clock(folder: Path) -> No
 
 
 def test_the_same_sources_pass_and_write_nothing(folder: Path) -> None:
+    """With a side in a process, as users have it."""
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    done = gate(folder, "--baseline", "b.json", "--rounds", "0")
-    assert done.returncode == 0, done.stdout
+    done = process(folder, "gate", "small.yaml", "--baseline", "b.json", "--rounds", "0")
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "small against b.json: no regression" in done.stdout
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
@@ -168,7 +169,7 @@ def test_a_baseline_without_times_is_said_to_be_one(folder: Path) -> None:
     timeless = changed(folder, "timeless.json", lambda data: data["clock"].clear())
     done = gate(folder, "--baseline", timeless)
     assert done.returncode == 0, done.stdout
-    assert "The clock was not asked: the baseline holds no times." in done.stdout
+    assert says(done.stdout, "clock was not asked", "no times")
 
 
 @pytest.mark.parametrize("text", ['{"format": 0}', "{", '{"format": 1}'])

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from suite.report.formats.document import Block
     from suite.report.model import Kind
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 THREE = COMPRESSING.replace("seeds: [0, 1]", "seeds: [0, 1, 2]")
 LOSSES = {"magnitude": [30.0, 31.0, 32.0], "surgeon-kfac": [21.0, 22.0, 23.0], "surgeon-kpsvd": [20.9, 21.8, 22.7]}
 

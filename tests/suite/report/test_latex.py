@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from suite.report.formats.document import Block
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 HOSTILE = r"\input{/etc/passwd} 100% of $x_1$ & #2 ~ ^ {[*]} `a` <b> | \\ \end{document} ünï 中 ‖F − F̂‖ 2² -- —"
 BACK = {  # what a reader of TeX sees
     r"\textbackslash{}": "\\",
