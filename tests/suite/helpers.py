@@ -18,7 +18,6 @@ from unittest import mock
 import sqlalchemy as sa
 
 from suite.cli import main
-from tests.suite.inprocess import Side, run_cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +85,8 @@ def bench(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[s
 
     It goes through the same `main`, with a user's environment and working folder for the time of the call.
     """
+    from tests.suite.inprocess import Side, run_cells  # torch, which processes that tests start need not load
+
     argv = ["kfsvd-bench", *map(str, arguments)]
     out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
     os.chdir(folder)

@@ -169,12 +169,12 @@ def test_processes_that_grab_at_once_get_every_cell_once(url: str, tmp_path: Pat
     cells = matrix_of(tmp_path).cells
     context = multiprocessing.get_context("spawn")
     results: Queue[list[str]] = context.Queue()
-    grabbers = [context.Process(target=_claim_all, args=(url, tmp_path, results)) for _ in range(4)]
+    grabbers = [context.Process(target=_claim_all, args=(url, tmp_path, results)) for _ in range(3)]
     for grabber in grabbers:
         grabber.start()
     taken = [key for _ in grabbers for key in results.get(timeout=DEADLINE)]
     for grabber in grabbers:
-        grabber.join(30)
+        grabber.join(DEADLINE)
         assert grabber.exitcode == 0
     assert sorted(taken) == sorted(cell.key for cell in cells)
     assert rows(url, "SELECT count(*), count(DISTINCT cell_key) FROM runs WHERE status = 'done'") == [(8, 8)]

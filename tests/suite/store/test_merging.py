@@ -233,9 +233,9 @@ def test_a_merge_that_is_cut_short_goes_on_where_it_was(parts: Path) -> None:
 def test_two_merges_at_once_add_every_run_once(parts: Path) -> None:
     merges = [
         subprocess.Popen(command("merge", "whole.sqlite", "one.sqlite"), cwd=parts, env=environment(parts) | PATHS)
-        for _ in range(3)
+        for _ in range(2)
     ]
-    assert [process.wait(DEADLINE) for process in merges] == [0, 0, 0]
+    assert [process.wait(DEADLINE) for process in merges] == [0, 0]
     shutil.move(parts / "kfsvd-bench.sqlite", parts / "target.sqlite")
     assert content(parts, "target") == content(parts, "whole")
 
