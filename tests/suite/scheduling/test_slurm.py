@@ -232,8 +232,11 @@ if os.fork():
 out = os.open("sbatch.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 os.dup2(out, 1)
 os.dup2(out, 2)
-import time
-time.sleep(2)  # the command notes the jobs meanwhile
+import glob, time
+for _ in range(12000):  # until the command has noted every job
+    if len(glob.glob("elsewhere/*/*.json")) == len(tasks):
+        break
+    time.sleep(0.05)
 for task in tasks:
     number = {{"SLURM_JOB_ID": str(100 + (task or 0)) if last else "77"}}
     if last:
