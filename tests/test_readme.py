@@ -12,7 +12,6 @@ from typer.main import get_command
 
 from suite.cli import app
 from suite.store.urls import sqlite_file
-
 from tests.snippets import executed
 
 ROOT = Path(__file__).parents[1]

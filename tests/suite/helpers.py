@@ -85,7 +85,7 @@ def bench(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[s
 
     It goes through the same `main`, with a user's environment and working folder for the time of the call.
     """
-    from tests.suite.inprocess import Side, run_cells  # torch, which processes that tests start need not load
+    from tests.suite.inprocess import Side, run_cells  # with torch, which a spawned process need not load
 
     argv = ["kfsvd-bench", *map(str, arguments)]
     out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
@@ -94,6 +94,7 @@ def bench(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[s
         with (
             mock.patch.object(sys, "argv", argv),
             mock.patch.dict(os.environ, environment(folder), clear=True),
+            mock.patch("suite.commands.run.answer", lambda asked: asked()),
             mock.patch("suite.scheduling.host.run_cells", run_cells),
             mock.patch("suite.gate.gating.Side", Side),
             mock.patch("suite.gate.running.Side", Side),

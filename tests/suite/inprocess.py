@@ -9,10 +9,8 @@ import torch
 
 from suite.gate.sides import CellError
 from suite.gate.worker import Session, environment
-from suite.scheduling.messages import Finished, Job, Measured, Noted
-from suite.scheduling.recording import record
-from suite.scheduling.sharing import SharedQueue
-from suite.scheduling.site import Summary
+from suite.scheduling.messages import Finished, Job
+from suite.scheduling.queue import SharedQueue
 from suite.scheduling.worker import measuring
 
 if TYPE_CHECKING:
@@ -20,27 +18,22 @@ if TYPE_CHECKING:
 
     from suite.cell import Cell
     from suite.gate.sides import Setting, Sources
-    from suite.scheduling.site import Site, View
+    from suite.scheduling.site import Site, Summary, View
 
 
 def run_cells(cells: Sequence[Cell], site: Site, view: View) -> Summary:
     """An executor: one cell after the other, in the first slot."""
-    queue, summary, slot = SharedQueue(cells, site.store, site.provenance), Summary(), site.slots[0]
-    while taken := queue.take(slot.name, crowded=False, quiet=True):
-        cell, run = taken
-        view.started(cell, slot)
-        for message in measuring(Job(run, cell, site.folders), torch.device(slot.device), lambda: False):
-            record(site.store, message)
-            match message:
-                case Measured():
-                    view.measured(cell, slot, message.records)
-                case Noted():
-                    view.noted(cell, message.text)
-                case Finished():
-                    summary.count(message.status)
-                    view.finished(cell, slot, message.status, message.error)
+    queue, slot = SharedQueue(cells, site, view, crowded=False), site.slots[0]
+    while attempt := queue.take(slot.name):
+        queue.start(attempt, slot)
+        for message in measuring(
+            Job(attempt.run, attempt.cell, site.folders), torch.device(slot.device), lambda: False
+        ):
+            queue.heed(attempt, message)
+            if isinstance(message, Finished):
+                queue.finish(attempt, message.status, message.error, message.peak_memory)
     site.store.flush()
-    return summary
+    return queue.summary
 
 
 _environment = cache(environment)
