@@ -156,13 +156,13 @@ def test_a_job_that_dies_before_its_cell_is_an_error_with_its_output(tmp_path: P
 @pytest.mark.slow
 def test_a_cell_beyond_its_wall_seconds_ends_its_job(tmp_path: Path) -> None:
     long = THREE.replace("iterations: 60", "seconds: 100").replace("  adam", "  # adam").replace("  sgd", "  # sgd")
-    write_spec(tmp_path, long.replace("scheduling: {", "scheduling: {wall_seconds: 8, "))
+    write_spec(tmp_path, long.replace("scheduling: {", "scheduling: {wall_seconds: 1, "))
     code, output = run(tmp_path, "--executor", "slurm")
     assert code == 3, output
     ((status, error),) = rows(tmp_path, "SELECT status, error FROM runs")
     assert status == "timeout"
     assert "scheduling.wall_seconds" in error
-    assert rows(tmp_path, "SELECT count(*) > 10 FROM iterations") == [(1,)]
+    assert rows(tmp_path, "SELECT count(*) > 0 FROM iterations") == [(1,)], "what it had sent before it was asked"
 
 
 @pytest.mark.usefixtures("working_folder")
