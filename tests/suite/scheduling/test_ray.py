@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import textwrap
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,8 @@ from tests.suite.scheduling.test_slurm import LOSSES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-if not os.environ.get("KFSVD_REQUIRE_RAY"):
-    pytest.importorskip("ray")
+if not os.environ.get("KFSVD_REQUIRE_RAY") and find_spec("ray") is None:  # importing it would take seconds
+    pytest.skip("needs ray", allow_module_level=True)
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Ray's own
 
