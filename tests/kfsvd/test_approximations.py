@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kfsvd import APPROXIMATIONS, KroneckerSum, LayerSamples, best_relative_error, fit, relative_error
 from tests.kfsvd import oracle
-from tests.kfsvd.conftest import KRONECKER, make_samples, with_positions
+from tests.kfsvd.conftest import HOSTILE, KRONECKER, make_samples, with_positions
 
 SIZES = [(1, 3, 2), (2, 4, 3), (7, 5, 4), (40, 6, 5), (9, 2, 7)]
 RANKS = {"kfac": 1, "kpsvd": 1, "tkfac": 1, "foof": 1, "tnt": 1, "deflation": 2, "lanczos": 2, "kfac_corrected": 2}
@@ -155,27 +155,31 @@ def test_the_guaranteed_order_of_errors(m: int, d_in: int, d_out: int, seed: int
 
 
 @pytest.mark.parametrize("method", KRONECKER)
-def test_hostile_samples_give_a_finite_positive_leading_term(method: str, hostile: LayerSamples) -> None:
-    approximation = fit(method, hostile)
-    assert isinstance(approximation, KroneckerSum)
-    assert approximation.rank == RANKS[method]
-    for a, b in approximation.terms:
-        assert torch.isfinite(a).all()
-        assert torch.isfinite(b).all()
-        assert torch.equal(a, a.mT)
-        assert torch.equal(b, b.mT)
-    for factor in approximation.terms[0]:
-        values = torch.linalg.eigvalsh(factor)
-        assert values.min() >= -1e-12 * values.abs().max()
+def test_hostile_samples_give_a_finite_positive_leading_term(method: str) -> None:
+    for case, make in HOSTILE.items():
+        hostile = make()
+        approximation = fit(method, hostile)
+        assert isinstance(approximation, KroneckerSum)
+        assert approximation.rank == RANKS[method], case
+        for a, b in approximation.terms:
+            assert torch.isfinite(a).all(), case
+            assert torch.isfinite(b).all(), case
+            assert torch.equal(a, a.mT), case
+            assert torch.equal(b, b.mT), case
+        for factor in approximation.terms[0]:
+            values = torch.linalg.eigvalsh(factor)
+            assert values.min() >= -1e-12 * values.abs().max(), case
 
 
 @pytest.mark.parametrize("method", ["kpsvd", "deflation", "lanczos"])
-def test_hostile_samples_are_still_approximated_optimally(method: str, hostile: LayerSamples) -> None:
-    if not hostile.gradients.any():
-        assert not fit(method, hostile).dense().any()
-        return
-    best = best_relative_error(hostile, rank=RANKS[method])
-    assert relative_error(hostile, fit(method, hostile)) == pytest.approx(best, abs=1e-7)
+def test_hostile_samples_are_still_approximated_optimally(method: str) -> None:
+    for case, make in HOSTILE.items():
+        hostile = make()
+        if not hostile.gradients.any():
+            assert not fit(method, hostile).dense().any(), case
+            continue
+        best = best_relative_error(hostile, rank=RANKS[method])
+        assert relative_error(hostile, fit(method, hostile)) == pytest.approx(best, abs=1e-7), case
 
 
 @pytest.mark.parametrize("method", [name for name in APPROXIMATIONS if name != "foof"])

@@ -13,7 +13,7 @@ from kfsvd import LayerSamples, best_relative_error, fit, relative_error
 from kfsvd.rearrangement import GramRearrangement, MatrixFreeRearrangement, cheaper_solver, gram, rearranged
 from kfsvd.rearrangement.krylov import golub_kahan_lanczos, power_svd
 from tests.kfsvd import oracle
-from tests.kfsvd.conftest import make_samples, with_positions
+from tests.kfsvd.conftest import HOSTILE, make_samples, with_positions
 
 SOLVERS = ["gram", "matrix_free"]
 PAIRS = ["kpsvd", "deflation", "lanczos"]
@@ -46,7 +46,7 @@ def symmetric_part(matrix: oracle.Array, d_in: int, d_out: int) -> oracle.Array:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("rank", [1, 2, 3, 5])
+@pytest.mark.parametrize("rank", [1, 2, 5])
 def test_pairs_are_the_leading_singular_triples(case: str, solver: str, rank: int) -> None:
     samples = CASES[case]()
     d_out, d_in = samples.shape
@@ -93,18 +93,18 @@ def test_the_error_falls_with_the_rank_to_zero(solver: str, method: str) -> None
 
 @pytest.mark.parametrize("method", PAIRS)
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_hostile_samples_are_approximated_optimally_by_either_solver(
-    method: str, solver: str, hostile: LayerSamples
-) -> None:
-    approximation = fit(method, hostile, solver=solver)
-    if not hostile.gradients.any():
-        assert not approximation.dense().any()
-        return
-    best = best_relative_error(hostile, rank=approximation.rank, solver="gram")
-    assert relative_error(hostile, approximation) == pytest.approx(best, abs=1e-6)
-    for factor in approximation.terms[0]:
-        values = torch.linalg.eigvalsh(factor)
-        assert values.min() >= -1e-7 * values.abs().max()
+def test_hostile_samples_are_approximated_optimally_by_either_solver(method: str, solver: str) -> None:
+    for case, make in HOSTILE.items():
+        hostile = make()
+        approximation = fit(method, hostile, solver=solver)
+        if not hostile.gradients.any():
+            assert not approximation.dense().any(), case
+            continue
+        best = best_relative_error(hostile, rank=approximation.rank, solver="gram")
+        assert relative_error(hostile, approximation) == pytest.approx(best, abs=1e-6), case
+        for factor in approximation.terms[0]:
+            values = torch.linalg.eigvalsh(factor)
+            assert values.min() >= -1e-7 * values.abs().max(), case
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
