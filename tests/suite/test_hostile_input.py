@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from suite.gate.running import Plan
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 SPEC: dict[str, Any] = yaml.safe_load(SMALL)
 FUZZ = settings(max_examples=25)
 
@@ -202,7 +204,7 @@ def every_verb_answers(folder: Path, content: bytes) -> list[int]:
     return codes
 
 
-@settings(FUZZ, max_examples=10)
+@settings(FUZZ, max_examples=6)
 @given(
     cut=st.none() | st.integers(0, 200_000),
     holes=st.lists(st.tuples(st.integers(0, 200_000), st.binary(min_size=1, max_size=64)), max_size=6),
@@ -248,7 +250,7 @@ FOREIGN = st.sampled_from(
 @example(changes=[(("alembic_version", "version_num"), "")], dropped=False)
 @example(changes=[(("experiments", "text"), b"")], dropped=False)
 @example(changes=[(("evaluations", "train_loss"), 0)], dropped=False)
-@settings(FUZZ, max_examples=6)
+@settings(FUZZ, max_examples=4)
 @given(changes=st.lists(st.tuples(st.sampled_from(COLUMNS), FOREIGN), min_size=1, max_size=3), dropped=st.booleans())
 def test_a_store_with_foreign_values_is_read_or_refused(
     changes: list[tuple[tuple[str, str], Any]], dropped: bool, sound: bytes, working_folder: Path
