@@ -112,6 +112,12 @@ def test_the_map_shows_the_floors() -> None:
     assert [" ".join(re.findall(r"^\S+", floor, re.MULTILINE)) for floor in drawn.split("\n\n")] == list(FLOORS)
 
 
+def test_the_folders_of_the_tests_are_rooms() -> None:
+    tests = ROOT / "tests"
+    folders = {path.parent.relative_to(tests).parts[:2] for path in tests.glob("*/*/**/test_*.py")}
+    assert {".".join(parts) for parts in folders} <= set(FLOOR)
+
+
 def test_the_library_knows_nothing_of_the_suite() -> None:
     assert [
         name

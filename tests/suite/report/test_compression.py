@@ -14,7 +14,7 @@ from suite.report.figures.compression_figures import compression_charts
 from suite.report.formats.document import Folded, Table
 from suite.report.sections.compression_page import blocks, differences, losses
 from suite.store import open_store
-from tests.suite.compression.specs import COMPRESSING
+from tests.suite.compressing import COMPRESSING
 from tests.suite.specs import changed
 from tests.suite.stores import evaluations, finished, iterations, matrix_of
 

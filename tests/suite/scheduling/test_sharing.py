@@ -17,7 +17,7 @@ from tests.reliability import Evidence, fault
 from tests.suite.helpers import DEADLINE, SMALL, bench, command, environment, wait_for, write_spec
 from tests.suite.postgres import PASSWORD
 from tests.suite.stores import rows
-from tests.suite.tuning.specs import TUNED
+from tests.suite.tuned import TUNED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ import suite
 from suite.records import Compressed, Records
 from suite.store import open_store
 from suite.store.merging import fold
-from tests.suite.compression.specs import COMPRESSING, METHODS
+from tests.suite.compressing import COMPRESSING, METHODS
 from tests.suite.helpers import bench, write_spec
 from tests.suite.stores import begin, evaluations, finished, iterations, matrix_of
 

@@ -10,7 +10,7 @@ import pytest
 from suite.plan.plan import load_matrix
 from suite.store import open_store
 from tests.suite.helpers import bench, says, write_spec
-from tests.suite.tuning.specs import TUNED
+from tests.suite.tuned import TUNED
 
 if TYPE_CHECKING:
     from pathlib import Path

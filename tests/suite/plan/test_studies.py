@@ -13,7 +13,7 @@ from suite.plan.trials import Outcome
 from suite.plan.trials import trial as trial_of
 from suite.report.sections.tuning import tuning_flags
 from tests.suite.helpers import says
-from tests.suite.tuning.specs import TUNED, spec_of, tuned
+from tests.suite.tuned import TUNED, spec_of, tuned
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from suite.problems.problem import load_problem
 from suite.training.compression import compressed
 from suite.training.loop import Training
 from suite.training.measures import mean_loss
-from tests.suite.compression.specs import COMPRESSING, METHODS
+from tests.suite.compressing import COMPRESSING, METHODS
 from tests.suite.specs import changed, loaded
 
 if TYPE_CHECKING:

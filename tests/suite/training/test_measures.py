@@ -21,7 +21,7 @@ from suite.training.loop import Training
 from suite.training.measures import fisher_errors, inverse_ranks, mean_loss
 from tests.suite.helpers import SMALL
 from tests.suite.stores import matrix_of
-from tests.suite.test_training import ticking
+from tests.suite.training.test_loop import ticking
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from suite.spec.grids import size
 from suite.spec.reading import load_spec, yaml
 from tests.suite.specs import loaded
 
-FOLDER = Path(__file__).parents[2] / "specs"
+FOLDER = Path(__file__).parents[3] / "specs"
 NAMES = [
     "ablations",
     "initialisation",

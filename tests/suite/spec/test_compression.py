@@ -13,7 +13,7 @@ from suite.errors import SuiteError
 from suite.methods.compression import COMPRESSORS
 from suite.plan.cells import cells, compressions, select
 from suite.plan.plan import Matrix
-from tests.suite.compression.specs import COMPRESSING, METHODS, labels
+from tests.suite.compressing import COMPRESSING, METHODS, labels
 from tests.suite.helpers import SMALL
 from tests.suite.specs import changed, faults, loaded
 

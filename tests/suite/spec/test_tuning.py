@@ -13,7 +13,7 @@ from suite.plan.plan import load_matrix
 from suite.spec.reading import SpecError, load_spec
 from suite.spec.tuning import Range
 from tests.suite.helpers import write_spec
-from tests.suite.tuning.specs import TUNED, spec_of
+from tests.suite.tuned import TUNED, spec_of
 
 if TYPE_CHECKING:
     from pathlib import Path

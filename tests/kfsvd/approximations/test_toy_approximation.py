@@ -24,7 +24,7 @@ from suite.training.loop import Training
 from tests.kfsvd import oracle
 from tests.kfsvd.conftest import make_samples
 
-PAGE = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+PAGE = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text()
 
 
 @pytest.fixture
