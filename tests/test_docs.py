@@ -71,8 +71,7 @@ def undocumented(function: Any, owner: type | None) -> list[str]:
     if owner is None and hasattr(function, "declares"):
         documented |= set(flattened(function.declares))  # in the table of its options, by another test
         documented |= set(function.declares.__annotations__)
-    missing = [p.name for p in generate.parameters(function) if p.name not in documented]
-    return missing
+    return [p.name for p in generate.parameters(function) if p.name not in documented]
 
 
 def test_every_public_callable_says_what_it_is_and_what_it_takes() -> None:
@@ -85,8 +84,7 @@ def test_every_option_is_in_the_reference(name: str, entry: Entry) -> None:
     """With its default: in the table of its class, or in that of all natural-gradient optimizers."""
     names = [entry.where.partition(":")[2], *(["NaturalGradient"] if name in OPTIMIZERS else [])]
     own, shared = (
-        re.findall(rf"\n### {title}\n(.*?)(?=\n### |\Z)", reference(), re.DOTALL)[0]
-        for title in (names[0], names[-1])
+        re.findall(rf"\n### {title}\n(.*?)(?=\n### |\Z)", reference(), re.DOTALL)[0] for title in (names[0], names[-1])
     )
     for option, declared in options_of(entry)[0].items():
         row = f"\n| `{option}` | "
