@@ -135,7 +135,7 @@ def test_optimizers_that_were_removed_are_warnings() -> None:
 
 
 def test_the_shipped_file_says_where_it_comes_from() -> None:
-    path = Path(published.__code__.co_filename).parent / "koroko2022.yaml"
+    path = Path(published.__code__.co_filename).parent / "curves" / "koroko2022.yaml"
     data = yaml.read(path).data
     assert isinstance(data, dict)
     assert "2201.10285" in str(data["source"])

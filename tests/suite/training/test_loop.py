@@ -201,7 +201,7 @@ def test_ranks_that_were_measured_before_an_error_are_handed_over(tmp_path: Path
 
     def fail_at_thirty(*_: object) -> None:
         step()
-        if len(steps(batches)) + training.optimizer._iteration >= 30:  # type: ignore[attr-defined]
+        if training.optimizer._iteration >= 30:  # however often records were handed over  # type: ignore[attr-defined]
             raise ArithmeticError
 
     training.optimizer.step = fail_at_thirty  # type: ignore[method-assign,assignment]
