@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from suite.methods.compression import Magnitude
+from suite.methods.compression import COMPRESSORS
 from suite.plan.cells import cells, compressions
 from suite.problems import Folders
 from suite.problems.problem import load_problem
@@ -112,7 +112,7 @@ def test_layers_stay_whole_by_their_place(
 ) -> None:
     _, network = trained
     before = [m.weight.clone() for m in network.modules() if isinstance(m, nn.Linear)]
-    method = Magnitude.model_validate({"method": "magnitude", "structure": "row", "exclude": exclude})
+    method = COMPRESSORS["magnitude"].model_validate({"method": "magnitude", "structure": "row", "exclude": exclude})
     masks = method.compress(network, lambda _: {}, 0.4)
     after = [m.weight for m in network.modules() if isinstance(m, nn.Linear)]
     alike = [torch.equal(a, b) for a, b in zip(before, after, strict=True)]
@@ -124,7 +124,7 @@ def test_layers_stay_whole_by_their_place(
 
 @pytest.mark.parametrize(("layers", "why"), [([], "no layer that could be compressed"), ([3], "names every layer")])
 def test_a_network_without_layers_to_prune_is_refused(layers: list[int], why: str) -> None:
-    method = Magnitude.model_validate({"method": "magnitude", "exclude": ["last"]})
+    method = COMPRESSORS["magnitude"].model_validate({"method": "magnitude", "exclude": ["last"]})
     with pytest.raises(ValueError, match=why):
         method.compress(nn.Sequential(nn.ReLU(), *(nn.Linear(width, 2) for width in layers)), lambda _: {}, 0.5)
 
