@@ -1,4 +1,5 @@
-# Two commands: `make bench` measures a leaderboard on this machine, `make test` proves the code.
+# Two commands: `make bench` measures a leaderboard on this machine, `make test` proves the code in minutes.
+# `make test-slow` runs the tests that need clusters, servers or a browser, or kill processes.
 # `make bench` writes the store kfsvd-bench.sqlite and the folder results/, both ignored by git.
 # `make docs` rewrites docs/reference.md, which is committed: run it after a docstring has changed.
 # `make mutants` plants known faults and runs the tests on each: a tool for developers.
@@ -8,8 +9,9 @@ PYTHON ?= python3
 VENV := .venv
 BENCH := $(VENV)/bin/kfsvd-bench
 SPEC ?= specs/quickstart.yaml
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal
 
-.PHONY: bench test check docs mutants environment clean
+.PHONY: bench test test-slow check docs mutants environment clean
 
 bench: environment
 	@echo "== Measuring $(SPEC); what is measured already is kept"
@@ -19,8 +21,11 @@ bench: environment
 
 test: environment check
 	@echo "== Testing"
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m "not serial"
-	$(VENV)/bin/python -m pytest -m serial
+	$(PYTEST)
+
+test-slow: environment
+	@echo "== Testing with clusters, kills, a browser and a server"
+	$(PYTEST) -m slow
 
 check: environment
 	@echo "== Checking style and types"

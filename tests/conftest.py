@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from tests.reliability import Collector, Evidence
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 torch.set_num_threads(1)
+settings.register_profile(  # no example fails because the machine is busy
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 FAILED = pytest.StashKey[bool]()
 

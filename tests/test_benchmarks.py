@@ -12,4 +12,4 @@ FOLDER = Path(__file__).parent / "benchmarks"
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("[!_]*.py")))
 def test_it_can_be_imported(name: str) -> None:
-    importlib.import_module(f"tests.benchmarks.{name}")
+    assert importlib.import_module(f"tests.benchmarks.{name}").__doc__

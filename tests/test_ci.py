@@ -23,6 +23,13 @@ def test_ci_skips_no_test_for_what_is_missing(name: str) -> None:
     assert f"export {name}=1" in CI
 
 
+def test_ci_runs_the_quick_tests_and_then_the_slow_ones() -> None:
+    made = re.findall(r"^make (\S+)$", CI, re.MULTILINE)
+    assert made.index("test") < made.index("test-slow")
+    kinds = re.findall(r"^(test\S*):.*\n(?:\t@.*\n)*\t\$\(PYTEST\)(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert kinds == [("test", ""), ("test-slow", " -m slow")]
+
+
 def test_a_server_that_cannot_be_installed_ends_ci(tmp_path: Path) -> None:
     """As root, where there is none yet and apt-get fails."""
     step = CI[CI.index("has_postgres() {") : CI.index("if has_postgres; then")]

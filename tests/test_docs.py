@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import re
-import subprocess
 import sys
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from kfsvd.optimizers import OPTIMIZERS, entries, options_of
 from kfsvd.options.declare import flattened
 from suite.records import Records
 from suite.store import open_store
+from tests.snippets import executed
 from tests.suite.stores import evaluations, finished, iterations, matrix_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ assert _spec.loader
 generate = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(generate)
 
+reference = cache(generate.reference)
 NAMES = {name: value for names in generate.public_names().values() for name, value in names.items()}
 CALLABLES = {
     **{(name, ""): (value, None) for name, value in NAMES.items() if callable(value)},
@@ -46,33 +48,35 @@ CALLABLES = {
 
 
 def test_the_reference_is_up_to_date() -> None:
-    assert generate.PAGE.read_text() == generate.reference(), "docs/reference.md is stale: run `make docs`"
+    assert generate.PAGE.read_text() == reference(), "docs/reference.md is stale: run `make docs`"
 
 
 def test_the_reference_says_nothing_of_the_machine() -> None:
-    assert not re.search(rf"0x[0-9a-f]{{6}}|{re.escape(str(ROOT))}|{re.escape(sys.prefix)}", generate.reference())
+    assert not re.search(rf"0x[0-9a-f]{{6}}|{re.escape(str(ROOT))}|{re.escape(sys.prefix)}", reference())
 
 
 def test_every_public_name_is_in_the_reference() -> None:
     assert set(NAMES) >= set(kfsvd.__all__)
     for name in NAMES:
-        assert f"\n### {name}\n" in generate.reference()
+        assert f"\n### {name}\n" in reference()
 
 
-@pytest.mark.parametrize(("name", "member"), CALLABLES, ids=[".".join(filter(None, key)) for key in CALLABLES])
-def test_every_public_callable_says_what_it_is_and_what_it_takes(name: str, member: str) -> None:
-    function, owner = CALLABLES[name, member]
-    assert generate.parsed(function.__doc__).text, "no docstring"
+def undocumented(function: Any, owner: type | None) -> list[str]:
+    """The parameters of which a docstring says nothing."""
     if isinstance(function, property) or (inspect.isclass(function) and issubclass(function, BaseException)):
-        return
+        return []
     documented = set(generate.arguments_of(function, owner)[0])
     for referred in re.findall(r"(?:those of|as in) `(\w+)`", function.__doc__ if owner is None else ""):
         documented |= set(generate.arguments_of(NAMES[referred])[0])
     if owner is None and hasattr(function, "declares"):
         documented |= set(flattened(function.declares))  # in the table of its options, by another test
         documented |= set(function.declares.__annotations__)
-    missing = [p.name for p in generate.parameters(function) if p.name not in documented]
-    assert not missing
+    return [p.name for p in generate.parameters(function) if p.name not in documented]
+
+
+def test_every_public_callable_says_what_it_is_and_what_it_takes() -> None:
+    assert [key for key, (function, _) in CALLABLES.items() if not generate.parsed(function.__doc__).text] == []
+    assert {key: missing for key, both in CALLABLES.items() if (missing := undocumented(*both))} == {}
 
 
 @pytest.mark.parametrize(("name", "entry"), entries().items())
@@ -80,8 +84,7 @@ def test_every_option_is_in_the_reference(name: str, entry: Entry) -> None:
     """With its default: in the table of its class, or in that of all natural-gradient optimizers."""
     names = [entry.where.partition(":")[2], *(["NaturalGradient"] if name in OPTIMIZERS else [])]
     own, shared = (
-        re.findall(rf"\n### {title}\n(.*?)(?=\n### |\Z)", generate.reference(), re.DOTALL)[0]
-        for title in (names[0], names[-1])
+        re.findall(rf"\n### {title}\n(.*?)(?=\n### |\Z)", reference(), re.DOTALL)[0] for title in (names[0], names[-1])
     )
     for option, declared in options_of(entry)[0].items():
         row = f"\n| `{option}` | "
@@ -95,14 +98,16 @@ def test_constants_say_what_they_are() -> None:
             assert name in generate.attributes(sys.modules["kfsvd.approximations"])
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", GUIDE + BENCHMARK, re.DOTALL))
+PYTHON = re.findall(r"```python\n(.*?)```", GUIDE + BENCHMARK, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=range(len(PYTHON)))
 def test_the_python_in_the_guides_runs(block: str, tmp_path: Path) -> None:
     if "kfsvd-bench.sqlite" in block:
         with open_store(f"sqlite:///{tmp_path}/kfsvd-bench.sqlite") as store:
             for cell in matrix_of(tmp_path).cells:
                 finished(store, cell, Records(iterations(60), evaluations([40.0, 20.0]), []))
-    warnings = ["-W", "error"]
-    subprocess.run([sys.executable, *warnings, "-c", block], cwd=tmp_path, check=True)
+    assert set(re.findall(r"^(?:import|def|class) (\w+)", block, re.MULTILINE)) <= set(executed(block, tmp_path))
 
 
 @pytest.mark.parametrize("page", ["guide.md", "benchmark.md", "reference.md"])
@@ -118,7 +123,7 @@ def test_links_lead_somewhere(page: str) -> None:
 def test_the_figures_in_the_guide_are_those_of_the_committed_report() -> None:
     report = (ROOT / "reports" / "quickstart" / "README.md").read_text()
     quoted = re.findall(r"(\.\d{3}) for\s+(KFAC|KPSVD)", GUIDE)
-    assert len(quoted) == 2
+    assert quoted
     for method, error in quoted:
         assert re.search(rf"^\| {error.lower()} .*\| +0{method} \|", report, re.MULTILINE), error
 
@@ -128,7 +133,7 @@ def test_the_defaults_in_the_guide_are_measured_and_real() -> None:
     report = (ROOT / "reports" / "defaults" / "README.md").read_text()
     section = GUIDE.partition("## Where the defaults come from")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (.+?) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| (✓?) ?\|$", section, re.MULTILINE)
-    assert len(rows) == 11
+    assert rows
     boards = re.split(r"^## (curves|mnist|faces)$", report, flags=re.MULTILINE)
     measured = {
         name: dict(re.findall(r"^\| +\**[\d—]+\** +\| +\**(\S+?)\** +\| +\**([\d.]+)\** ", page, re.MULTILINE))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.snippets import executed
+
+if TYPE_CHECKING:
+    import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def test_kpsvd_beats_adam_per_iteration_on_the_digits(tmp_path: Path) -> None:
-    script = EXAMPLES / "digits_autoencoder.py"
-    assert len(script.read_text().splitlines()) < 30
-    warnings = ["-W", "error"]
-    command = [sys.executable, *warnings, str(script)]
-    output = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+def test_kpsvd_beats_adam_per_iteration_on_the_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = (EXAMPLES / "digits_autoencoder.py").read_text()
+    assert len(script.splitlines()) < 30
+    executed(script, tmp_path)
+    output = capsys.readouterr().out
     losses: dict[str, list[float]] = {}
     for line in output.splitlines():
         _iteration, name, loss, *_unit = line.split()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,10 +60,15 @@ def test_a_fault_may_cost_a_second_and_what_the_machine_has_stalled(
 
 
 def test_a_stall_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _: time.sleep(0.3))
+    beaten, looks = threading.Event(), itertools.count(step=100.0)
+    clocks = SimpleNamespace(monotonic=lambda: next(looks), thread_time=time.thread_time)
+    monkeypatch.setattr("tests.stalls.time", clocks)
+    monkeypatch.setattr(os, "fsync", lambda _: beaten.set())
     with Stalls() as stalls:
-        time.sleep(1.0)
-    assert stalls.worst > 0.25
+        assert beaten.wait(60)
+        while not stalls.worst:
+            beaten.wait(0.01)
+    assert stalls.worst > 90, "a beat of a tenth of a second that took a hundred"
 
 
 def number(text: str) -> float:

@@ -6,6 +6,10 @@ import math
 import re
 from pathlib import Path
 
+from suite.plan.cells import cells as cells_of
+from suite.spec.reading import Spec, load_spec
+from tests.suite.helpers import says
+
 REPORTS = Path(__file__).parents[1] / "reports"
 
 KRONECKER = {
@@ -16,6 +20,20 @@ KRONECKER = {
     "KFAC-corrected": "kfac_corrected",
 }
 """The paper's five: as the page calls them, and as specifications do."""
+
+
+def spec_of(report: str) -> Spec:
+    return load_spec(REPORTS.parent / "specs" / f"{report}.yaml")
+
+
+def datasets_of(report: str) -> list[str]:
+    """The data sets of the specification that a report is of."""
+    return list(spec_of(report).datasets)
+
+
+def labels_of(report: str) -> set[str]:
+    """The optimizers of its cells."""
+    return {cell.optimizer for cell in cells_of(spec_of(report))}
 
 
 def boards_of(report: str) -> list[str]:
@@ -34,7 +52,7 @@ def test_the_fisher_errors_quoted_are_those_of_the_report() -> None:
     page, report = ((REPORTS / name).read_text() for name in ("README.md", "fisher/README.md"))
     quoted = re.findall(r"^\| \w+ ?(?:\(\w+\))?, ours \| (.*) \|$", page, re.MULTILINE)
     tables = re.findall(r"^\| (layer [^\n]*best rank 2) \|\n.*?^\| (linear5 .*?) \|$", report, re.MULTILINE | re.DOTALL)
-    assert len(quoted) == len(tables) == 3
+    assert len(quoted) == len(tables) == len(datasets_of("fisher"))
     columns = ["kfac", "kpsvd", r"kfac\_corrected", "deflation", "best rank 1", "best rank 2"]
     for row, (heading, values) in zip(quoted, tables, strict=True):
         names = [name.strip() for name in heading.split("|")]
@@ -76,12 +94,9 @@ def test_the_guide_counts_the_guards_as_they_came_out() -> None:
     for board in boards_of("guard"):
         losses = {name: float(loss) for name, (_, loss) in standings(board).items()}
         differences += [losses[n] - losses[n.replace("floor", "absolute")] for n in losses if "guard=floor" in n]
-    assert len(differences) == 18
-    assert f"in {sum(difference < 0 for difference in differences)} of 18 pairs" in guide
-    assert (
-        f"by {-min(differences):.1f} nats at most, above it by {max(differences):.2f} at most".replace(" 0.", " .")
-        in guide
-    )
+    assert differences
+    assert f"in {sum(difference < 0 for difference in differences)} of {len(differences)} pairs" in guide
+    assert says(guide, f"by {-min(differences):.1f} nats at most", f"by {max(differences):.2f}".replace(" 0.", " ."))
 
 
 def differences(board: str) -> dict[tuple[str, str], tuple[float, float, float]]:
@@ -96,13 +111,13 @@ def test_the_autoencoders_quoted_are_those_of_the_report() -> None:
     page, boards = (REPORTS / "README.md").read_text(), boards_of("autoencoders-cpu")
     section = page.partition("## The autoencoders, tuned alike")[2].partition("## As published")[0]
     each = [standings(board) for board in boards]
-    assert [board.split()[0] for board in boards] == ["curves", "mnist", "faces"]
-    assert len(each[0]) == 11
+    assert [board.split()[0] for board in boards] == datasets_of("autoencoders-cpu")
+    assert set(each[0]) == labels_of("autoencoders-cpu")
     for name in each[0]:
         assert f"| `{name}` | {' | '.join(cell for board in each for cell in board[name])} |" in section
     found = [differences(board) for board in boards]
     rows = re.findall(r"^\| (\w+) − (\w+) \| (.*) \|$", section, re.MULTILINE)
-    assert len(rows) == 9
+    assert rows
     for a, b, cells in rows:
         quoted = [tuple(map(float, re.findall(r"-?[\d.]+", cell))) for cell in cells.split(" | ")]
         assert quoted == [board[a, b] for board in found], (a, b)
@@ -116,7 +131,7 @@ def test_the_autoencoders_quoted_are_those_of_the_report() -> None:
             assert f"{high:.1f} to {low:.1f}" in readme
     assert all(found[0][name, "adam"][1] < 0 < found[0][name, "adam"][2] for name in ("kfac", "kpsvd"))
     report = (REPORTS / "autoencoders-cpu" / "README.md").read_text()
-    assert "Over 8 optimizers on 3 data sets nothing here is shown to go with a lower loss." in report
+    assert says(report, "nothing here is shown", "lower loss")
 
 
 def test_the_published_losses_quoted_are_those_of_the_report() -> None:
@@ -138,7 +153,7 @@ def test_the_published_losses_quoted_are_those_of_the_report() -> None:
 def test_the_ranks_of_the_family_quoted_are_those_of_the_report() -> None:
     page, boards = (REPORTS / "README.md").read_text(), [standings(board) for board in boards_of("family")]
     quoted = {name: [cell for board in boards for cell in board[name]] for name in boards[0]}
-    assert len(quoted) == 25
+    assert set(quoted) == labels_of("family")
     for name, cells in quoted.items():
         assert f"| `{name}` | {' | '.join(cells)} |" in page
     readme = (REPORTS.parent / "README.md").read_text()
@@ -172,15 +187,14 @@ def test_one_setting_turns_the_ranking_and_the_report_says_which() -> None:
         orders.append([{name: int(rank) for rank, name in found} for found in rows])
     assert orders[0] == [{"kpsvd": 1, "kfac": 1, "adam": 3}, {"kfac": 1, "kpsvd": 1, "adam": 3}]
     assert orders[1] == [{"adam": 1, "kpsvd": 1, "kfac": 1}, {"adam": 1, "kpsvd": 2, "kfac": 3}]
-    flag = "The damping of kfac and kpsvd is not tuned but fixed at 1e-5 by the specification."
-    assert (tuned.count(flag), mistuned.count(flag)) == (0, 2)
+    flag = r"damping of kfac and kpsvd .*not tuned.* 1e-5"
+    assert [len(re.findall(flag, page)) for page in (tuned, mistuned)] == [0, len(orders[1])]
 
 
 def test_the_differences_of_compression_quoted_are_those_of_the_report() -> None:
     page, report = ((REPORTS / name).read_text() for name in ("README.md", "compression/README.md"))
     parts = re.split(r"^### ([\w-]+: [\w ]+)$", report.split("\n## Compression\n")[1], flags=re.MULTILINE)
     sections = dict(zip(parts[1::2], parts[2::2], strict=True))
-    assert len(sections) == 12
     quoted = re.findall(r"^\| ([\w-]+: [\w ]+) \| ([\w-]+) \| (.*) \|$", page, re.MULTILINE)
     assert [section for section, *_ in quoted] == list(sections)
     for section, method, values in quoted:
@@ -189,9 +203,9 @@ def test_the_differences_of_compression_quoted_are_those_of_the_report() -> None
         found = [value.strip().replace("\\", "") for value in row.split("|")]
         assert values.split(" | ") == found
     ends = [tuple(map(float, pair)) for row in quoted for pair in re.findall(r"\[(\S+), (\S+)\]", row[2])]
-    missed = {"KFAC": sum(low > 0 for low, _ in ends), "KPSVD": sum(high < 0 for _, high in ends)}
-    assert (len(ends), missed) == (48, {"KFAC": 1, "KPSVD": 1})
-    assert "Of these 48 intervals 46 hold 0; one of the others is for KFAC, one for\n  KPSVD." in page
+    missed = [sum(low > 0 for low, _ in ends), sum(high < 0 for _, high in ends)]
+    assert missed == [1, 1], "the page says one for KFAC and one for KPSVD"
+    assert says(page, f"{len(ends)} intervals {len(ends) - sum(missed)} ", "KFAC", "KPSVD")
 
 
 def test_the_trials_on_a_gpu_are_those_of_the_log() -> None:
@@ -203,7 +217,7 @@ def test_the_trials_on_a_gpu_are_those_of_the_log() -> None:
         status, name, dataset, loss, seconds = line.groups()
         took = float(seconds) if line.start() > alone else None
         found.setdefault((name, dataset), []).append((float(loss) if status == "done" else math.inf, took))
-    assert len(found) == 18
+    assert found
     for name in {name for name, _ in found}:
         cells = [f"`{name}`"]
         for dataset in ("mnist", "faces"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from kfsvd import APPROXIMATIONS, KroneckerSum, LayerSamples
@@ -60,8 +59,3 @@ HOSTILE = {
     ),
 }
 """Name → samples on which a careless implementation yields NaN, an indefinite first factor or a missed pair."""
-
-
-@pytest.fixture(params=list(HOSTILE), ids=lambda name: name.replace(" ", "-"))
-def hostile(request: pytest.FixtureRequest) -> LayerSamples:
-    return HOSTILE[request.param]()

@@ -128,11 +128,13 @@ def test_steps_between_refreshes_never_wait_for_the_device(
     optimizer = make(name, model, inverse=inverse, refresh_every=100, step_rule=rule, damping=1.0)
     train(model, optimizer, 2, inputs=inputs)
     negative_log_likelihood("bernoulli", model(inputs), inputs).mean().backward()
+    before = [p.detach().clone() for p in model.parameters()]
     torch.cuda.set_sync_debug_mode("error")
     try:
         optimizer.step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert not any(torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
 
 
 @pytest.mark.parametrize("name", EVERY)

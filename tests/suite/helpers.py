@@ -5,13 +5,25 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
+import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
 
+import sqlalchemy as sa
+
 from suite.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEADLINE = 600.0
+"""Seconds for what has to come: what never comes fails, a busy machine does not."""
 
 SMALL = """
 version: 1
@@ -35,6 +47,23 @@ targets: {digits: [20.0, 1.0]}
 """
 
 
+def wait_for(condition: Callable[[], object]) -> None:
+    """Until it is true; a store that is not made yet makes it false."""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        with contextlib.suppress(sqlite3.OperationalError, sa.exc.OperationalError, sa.exc.ProgrammingError):
+            if condition():
+                return
+        time.sleep(0.05)
+    raise AssertionError("it did not come to that")
+
+
+def says(text: str, *words: str) -> bool:
+    """Whether a paragraph of a text has these words, in their order."""
+    paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    return any(re.search(".*?".join(map(re.escape, words)), paragraph) for paragraph in paragraphs)
+
+
 def write_spec(folder: Path, text: str = SMALL, name: str = "small.yaml") -> Path:
     path = folder / name
     path.write_text(textwrap.dedent(text))
@@ -52,17 +81,12 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def bench(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run `kfsvd-bench` in `folder`; verbs that neither train nor follow imports, within this process: it is ready."""
-    if arguments[0] in _AT_ONCE and "--allow-import" not in arguments:
-        return _called(folder, *arguments)
-    return process(folder, *arguments)
+    """Run `kfsvd-bench` in `folder` within this process, cells and a gate's sides included.
 
+    It goes through the same `main`, with a user's environment and working folder for the time of the call.
+    """
+    from tests.suite.inprocess import Side, run_cells  # with torch, which a spawned process need not load
 
-_AT_ONCE = ("plan", "status", "logs", "report", "export", "merge")
-
-
-def _called(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """The same through the same `main`, with a user's environment and working folder for the time of the call."""
     argv = ["kfsvd-bench", *map(str, arguments)]
     out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
     os.chdir(folder)
@@ -70,6 +94,10 @@ def _called(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess
         with (
             mock.patch.object(sys, "argv", argv),
             mock.patch.dict(os.environ, environment(folder), clear=True),
+            mock.patch("suite.commands.run.answer", lambda asked: asked()),
+            mock.patch("suite.scheduling.host.run_cells", run_cells),
+            mock.patch("suite.gate.gating.Side", Side),
+            mock.patch("suite.gate.running.Side", Side),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
@@ -89,6 +117,6 @@ def process(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess
         env=environment(folder) | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=DEADLINE,
         check=False,
     )

@@ -7,14 +7,12 @@ import re
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from suite.methods import METHODS
-from tests.suite.helpers import SMALL, write_spec
-from tests.suite.helpers import process as bench
+from tests.suite.helpers import SMALL, bench, write_spec
 
 VERBS = [
     "run",
@@ -47,23 +45,6 @@ def test_every_verb_is_in_the_readme() -> None:
         assert f"kfsvd-bench {verb}" in readme or f"`{verb.split()[0]} " in readme, verb
 
 
-def best_of_three(folder: Path, *arguments: str | Path) -> float:
-    """The quickest of three, in seconds: what it costs where nothing else runs."""
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = bench(folder, *arguments)
-        times.append(time.perf_counter() - start)
-        assert done.returncode == 0, done.stderr
-    return min(times)
-
-
-@pytest.mark.serial
-def test_help_answers_in_under_0_3_seconds_and_plan_in_under_1(tmp_path: Path) -> None:
-    assert best_of_three(tmp_path, "--help") < 0.3
-    assert best_of_three(tmp_path, "plan", write_spec(tmp_path)) < 1
-
-
 @pytest.mark.parametrize("arguments", [["--help"], ["plan", "small.yaml"], ["status", "small.yaml"], ["optimizers"]])
 def test_quick_verbs_do_not_import_torch(arguments: list[str], tmp_path: Path) -> None:
     write_spec(tmp_path)
@@ -73,9 +54,11 @@ def test_quick_verbs_do_not_import_torch(arguments: list[str], tmp_path: Path) -
         "from suite.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'sklearn', 'scipy', 'matplotlib', 'alembic'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
+        "print(sorted(heavy))\n"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
-import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
+from suite import plugins
+from suite.methods.foreign import foreign_method
 from suite.plan.cells import cells
+from suite.problems.spec import problem_with
+from suite.spec.faults import SpecError
 from suite.spec.reading import load_spec
-from tests.suite.helpers import bench, process
+from tests.suite import helpers
+from tests.suite.helpers import process
 from tests.suite.specs import SMALL, changed, faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from subprocess import CompletedProcess
 
 PAGE = (Path(__file__).parents[2] / "docs" / "benchmark.md").read_text().partition("## Your own optimizer")[2]
 PYTHON, YAML = (re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL) for language in ("python", "yaml"))
@@ -61,6 +73,29 @@ budget: {iterations: 60}
 """
 
 
+@contextmanager
+def imports_of(folder: Path) -> Iterator[None]:
+    """What is imported from a folder is imported anew, and forgotten, as with a process that ends."""
+    place, caches = str(folder.resolve()), (plugins.installed, plugins.sources, foreign_method, problem_with)
+    importlib.invalidate_caches()
+    for each in caches:
+        each.cache_clear()
+    try:
+        with mock.patch.object(sys, "path", [place, *sys.path]):
+            yield
+    finally:
+        for each in caches:
+            each.cache_clear()
+        for name, module in list(sys.modules.items()):
+            if (getattr(module, "__file__", None) or "").startswith(place):
+                del sys.modules[name]
+
+
+def bench(folder: Path, *arguments: str) -> CompletedProcess[str]:
+    with imports_of(folder):
+        return helpers.bench(folder, *arguments)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "mine.py").write_text(PYTHON[1])
@@ -71,7 +106,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_page_s_example_runs(folder: Path) -> None:
-    done = bench(folder, "run", "mine.yaml", "--allow-import")
+    done = process(folder, "run", "mine.yaml", "--allow-import")  # its workers import it too
     assert done.returncode == 0, done.stderr
     assert "signs" in done.stdout
     again = bench(folder, "run", "mine.yaml", "--allow-import")
@@ -107,20 +142,11 @@ def test_data_and_network_of_ones_own_are_trained(folder: Path) -> None:
 
 
 def said(text: str) -> list[str]:
-    Path("spec.yaml").write_text(text)
-    script = (
-        "import sys; from pathlib import Path; from suite.spec.reading import load_spec, SpecError\n"
-        "try:\n    load_spec(Path('spec.yaml'), allow_import=True)\n"
-        "except SpecError as error:\n    print(error)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={"PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.splitlines()
+    path = Path("spec.yaml")
+    path.write_text(text)
+    with pytest.raises(SpecError) as caught, imports_of(path.parent):
+        load_spec(path, allow_import=True)
+    return list(caught.value.faults)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +253,7 @@ def test_an_entry_point_may_be_a_method_with_typed_options(folder: Path) -> None
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: typed\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[kfsvd_bench.optimizers]\nplain = typed:Plain\n")
     (folder / "spec.yaml").write_text(changed("method: sgd, lr: 0.1", "method: plain, lr: -1"))
-    done = process(folder, "plan", "spec.yaml")  # which looks for what is installed there
+    done = bench(folder, "plan", "spec.yaml")
     assert "spec.yaml:4: optimizers.sgd.lr: must be greater than 0, not -1" in done.stderr
     (folder / "spec.yaml").write_text(changed("method: sgd, lr: 0.1", "method: plain, lr: 0.1"))
     done = bench(folder, "run", "spec.yaml", "--select", "optimizer=sgd,seed=0")

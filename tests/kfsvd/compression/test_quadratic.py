@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from kfsvd import IndefiniteError, KroneckerSum, LayerSamples, fit
+from kfsvd import IndefiniteError, KroneckerSum, fit
 from kfsvd.compression import Quadratic
 from kfsvd.inverse.damping import FLOOR, damped_factors
-from tests.kfsvd.conftest import KRONECKER, make_samples
+from tests.kfsvd.conftest import HOSTILE, KRONECKER, make_samples
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,21 +156,23 @@ def test_the_identity_makes_costs_of_squares(weights: Tensor) -> None:
 
 
 @pytest.mark.parametrize("method", KRONECKER)
-def test_hostile_samples_give_finite_costs_and_changes(method: str, hostile: LayerSamples) -> None:
-    curvature = fit(method, hostile)
-    assert isinstance(curvature, KroneckerSum)
-    d_out, d_in = hostile.shape
-    weights = torch.ones(d_out, d_in, dtype=torch.float64)
-    gone = torch.zeros(d_out, d_in, dtype=torch.bool)
-    gone[0] = True
-    model = Quadratic.of(curvature, 1e-4)
-    for structure in ("element", "row", "column"):
-        costs = model.costs(weights, d_in - 1, structure)
-        assert torch.isfinite(costs).all()
-        assert (costs >= 0).all()
-    change = model.change(weights, gone)
-    assert torch.isfinite(change).all()
-    assert not (weights + change)[0].any()
+def test_hostile_samples_give_finite_costs_and_changes(method: str) -> None:
+    for case, make in HOSTILE.items():
+        hostile = make()
+        curvature = fit(method, hostile)
+        assert isinstance(curvature, KroneckerSum)
+        d_out, d_in = hostile.shape
+        weights = torch.ones(d_out, d_in, dtype=torch.float64)
+        gone = torch.zeros(d_out, d_in, dtype=torch.bool)
+        gone[0] = True
+        model = Quadratic.of(curvature, 1e-4)
+        for structure in ("element", "row", "column"):
+            costs = model.costs(weights, d_in - 1, structure)
+            assert torch.isfinite(costs).all(), case
+            assert (costs >= 0).all(), case
+        change = model.change(weights, gone)
+        assert torch.isfinite(change).all(), case
+        assert not (weights + change)[0].any(), case
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -33,13 +33,13 @@ def made(generator: np.random.Generator, scale: float, noise: float) -> Series:
     return Series(work * rounds * waits + preempted, np.full(ROUNDS, 2e-3))
 
 
-def gate_once(generator: np.random.Generator, slower: float, noise: float, cells: int = 2) -> Verdict:
-    """Whether any of some cells alarms, in a gate of two independent measurements; a bias of 2 % by process."""
+def gate_once(generator: np.random.Generator, slower: float, noise: float) -> Verdict:
+    """Whether either of two cells alarms, in a gate of two independent measurements; a bias of 2 % by process."""
 
     def measured() -> dict[str, Measured]:
         bias = {side: np.exp(0.01 * generator.standard_normal()) for side in ("before", "now", "twin")}
         bias["now"] *= 1 + slower
-        places = [("digits", f"kfac{number}") for number in range(cells)]
+        places = [("digits", f"kfac{number}") for number in range(2)]
         return {side: {place: made(generator, scale, noise) for place in places} for side, scale in bias.items()}
 
     comparison = SideBySide(Sources(), Sources(), {}, {})
@@ -53,16 +53,15 @@ def test_95_percent_of_the_noise_stay_below_its_floor_in_either_direction() -> N
     assert noise_floor(lambda drawn: signed[drawn[:, 0]], np.arange(101)[:, None]) == pytest.approx(np.expm1(0.095))
 
 
-@pytest.mark.parametrize("noise", [0.02, 0.2])
-def test_of_100_gates_on_the_same_sources_at_most_2_alarm(noise: float) -> None:
+def test_of_100_gates_on_the_same_sources_at_most_2_alarm() -> None:
     generator = np.random.default_rng(1)
-    alarms = sum(gate_once(generator, 0.0, noise) == Verdict.WORSE for _ in range(100))
+    alarms = sum(gate_once(generator, 0.0, noise) == Verdict.WORSE for _ in range(50) for noise in (0.02, 0.2))
     assert alarms <= 2
 
 
 def test_a_step_slower_by_a_tenth_is_caught_20_times_of_20() -> None:
     generator = np.random.default_rng(2)
-    assert all(gate_once(generator, 0.1, 0.02, cells=6) == Verdict.WORSE for _ in range(20))
+    assert all(gate_once(generator, 0.1, 0.02) == Verdict.WORSE for _ in range(20))
 
 
 def test_less_than_the_effect_is_not_worth_an_alarm() -> None:

@@ -46,6 +46,7 @@ def test_a_pin_of_what_a_dependency_needs_counts(tmp_path: Path) -> None:
     assert Packages.of(other).key != Packages.of(present).key
 
 
+@pytest.mark.slow
 def test_other_packages_get_an_environment_once(
     tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,6 +60,7 @@ def test_other_packages_get_an_environment_once(
     assert capsys.readouterr().err == "", "it is built once"
 
 
+@pytest.mark.slow
 def test_packages_that_are_nowhere_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     gone = (tmp_path / "gone-1.0-py3-none-any.whl").as_uri()

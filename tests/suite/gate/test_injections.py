@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 
@@ -19,9 +17,8 @@ def made(**options: float) -> tuple[torch.nn.Module, kfsvd.NaturalGradient]:
     return model, kfsvd.KFAC(model, "bernoulli", lr=0.1, refresh_every=2, **options)
 
 
-def step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, wait: float = 0.0) -> None:
+def step(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
     optimizer.zero_grad()
-    time.sleep(wait)
     data = torch.rand(16, 6)
     kfsvd.negative_log_likelihood("bernoulli", model(data), torch.rand(16, 4)).mean().backward()
     optimizer.step()

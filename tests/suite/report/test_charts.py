@@ -13,7 +13,7 @@ from suite.report.collect import findings
 from suite.report.figures.chart import BarChart, LineChart, in_words
 from suite.report.figures.charts import MOST_POINTS, charts
 from suite.store import open_store
-from tests.suite.helpers import SMALL
+from tests.suite.helpers import SMALL, says
 from tests.suite.report.test_figures import MANY
 from tests.suite.stores import evaluations, finished, fisher, iterations, matrix_of
 
@@ -59,7 +59,7 @@ def test_losses_are_drawn_against_each_clock(tmp_path: Path) -> None:
         (line,) = at(chart, clock, "test")
         assert list(line.points.median) == [39.5, 38.5, 37.5, 36.5], "above the floor of 10.5"
     assert "above the floor" in chart.y
-    assert in_words(chart) == "loss above the floor, nats per example: kfac from 30.0 to 27.0."
+    assert in_words(chart) == f"{chart.y}: kfac from 30.0 to 27.0."
 
 
 def test_a_long_run_is_thinned_without_losing_a_peak_and_the_caption_says_so(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_long_run_is_thinned_without_losing_a_peak_and_the_caption_says_so(tmp
     assert line.points.x[-1] == 999 * 20
     assert line.points.high.max() == 80.0
     assert line.points.median.max() == pytest.approx(20 + 60 / 5), "the mean of a bin of five"
-    assert "up to 1,000 here, are drawn in 200 bins" in chart.caption
+    assert says(chart.caption, "1,000", f"{MOST_POINTS} bins")
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, 1e30])

@@ -122,6 +122,7 @@ def test_seeds_are_compared_where_all_were_measured(tmp_path: Path, matrix: Matr
     assert adam.last["linear2", "kfac"].in_batch == pytest.approx(0.5), "of the seed whose layer is alive"
 
 
+@pytest.mark.usefixtures("sketched")
 def test_without_fitted_approximations_there_is_no_section(tmp_path: Path) -> None:
     matrix = matrix_of(tmp_path)
     with open_store(f"sqlite:///{tmp_path}/plain.sqlite") as store:
@@ -186,6 +187,7 @@ def test_the_page_has_a_section_with_figure_and_table(store: Store, matrix: Matr
     assert (found["iteration"], found["seeds"], found["spectrum"]) == (60, 2, None)
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_dead_layer_has_no_numbers(tmp_path: Path, matrix: Matrix) -> None:
     cell = next(cell for cell in matrix.cells if cell.optimizer == "adam")
     nan = math.nan

@@ -14,7 +14,7 @@ from suite.report.figures.compression_figures import compression_charts
 from suite.report.formats.document import Folded, Table
 from suite.report.sections.compression_page import blocks, differences, losses
 from suite.store import open_store
-from tests.suite.compression.specs import COMPRESSING
+from tests.suite.compressing import COMPRESSING
 from tests.suite.specs import changed
 from tests.suite.stores import evaluations, finished, iterations, matrix_of
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from suite.report.formats.document import Block
     from suite.report.model import Kind
+
+pytestmark = pytest.mark.usefixtures("sketched")
 
 THREE = COMPRESSING.replace("seeds: [0, 1]", "seeds: [0, 1, 2]")
 LOSSES = {"magnitude": [30.0, 31.0, 32.0], "surgeon-kfac": [21.0, 22.0, 23.0], "surgeon-kpsvd": [20.9, 21.8, 22.7]}

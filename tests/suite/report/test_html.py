@@ -24,7 +24,7 @@ from suite.report.html import render
 from suite.report.html.figure import as_json
 from suite.report.sections.page import page
 from suite.store import open_store
-from tests.suite.helpers import SMALL
+from tests.suite.helpers import SMALL, says
 from tests.suite.stores import evaluations, finished, fisher, iterations, kept, matrix_of
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def test_every_chart_has_words_and_its_own_data(text: str, found: Findings) -> N
     for attributes in svgs:
         assert attributes["role"] == "img"
         assert set(str(attributes["aria-labelledby"]).split()) <= ids
-    assert "adam from 30.0 to 5.50; kfac from 30.0 to 5.50; sgd from 30.0 to 5.00." in "".join(parsed.shown)
+    assert says("".join(parsed.shown), "adam from 30.0 to 5.50", "kfac from 30.0 to 5.50", "sgd from 30.0 to 5.00")
     loss: dict[str, Any] = json.loads(parsed.scripts[0])
     (line,) = (t for t in loss["traces"] if (t["kind"], t["label"], t["at"]) == ("line", "kfac", [0, 0]))
     assert (line["x"], line["y"]) == ([0, 20, 40, 60], [30, 20, 12, 5.5])

@@ -17,18 +17,18 @@ import sqlalchemy as sa
 from suite.records import Records
 from suite.report import write_report
 from suite.store import open_store
-from tests.suite.helpers import SMALL
+from tests.suite.helpers import SMALL, wait_for
 from tests.suite.report.test_predictors import FIRST, FIVE
 from tests.suite.stores import begin, evaluations, finished, fisher, iterations, kept, matrix_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from selenium.webdriver.remote.webdriver import WebDriver
     from selenium.webdriver.remote.webelement import WebElement
 
-pytestmark = pytest.mark.browser
+pytestmark = pytest.mark.slow
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if os.environ.get("KFSVD_REQUIRE_BROWSER") != "1":  # CI sets it: what is missing is a failure there
@@ -130,13 +130,10 @@ def said(part: WebElement) -> str:
     return str(part.find_element(By.CSS_SELECTOR, ".stage svg > title").get_attribute("textContent"))
 
 
-def eventually(true: Callable[[], bool]) -> None:
-    """What the browser does in its own time."""
-    for _ in range(100):
-        if true():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not come to pass within five seconds")
+def seconds_to_show(browser: WebDriver, page: Path) -> float:
+    begun = time.perf_counter()
+    visit(browser, page)
+    return time.perf_counter() - begun
 
 
 def test_it_draws_without_an_error_or_a_request(page: WebDriver, report: Path) -> None:
@@ -273,12 +270,12 @@ def test_the_page_is_dark_where_the_system_is_and_when_asked_to(page: WebDriver)
         page.execute_cdp_cmd(
             "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
         )
-        eventually(lambda: (look(), page.find_element(By.ID, "theme").text) == (dark, "Light page"))
+        wait_for(lambda: (look(), page.find_element(By.ID, "theme").text) == (dark, "Light page"))
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
         page.find_element(By.ID, "theme").click()
         assert look() == dark
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
-        eventually(lambda: look() == light)  # paper is white
+        wait_for(lambda: look() == light)  # paper is white
     finally:
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
 
@@ -292,9 +289,7 @@ def test_a_narrow_screen_scrolls_tables_in_their_own_box(page: WebDriver) -> Non
         assert page.execute_script(
             "return [...document.querySelectorAll('.table')].some((box) => box.scrollWidth > box.clientWidth)"
         )
-        eventually(
-            lambda: page.execute_script("return document.querySelector('.stage svg').viewBox.baseVal.width") < 400
-        )
+        wait_for(lambda: page.execute_script("return document.querySelector('.stage svg').viewBox.baseVal.width") < 400)
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
@@ -306,7 +301,7 @@ def test_the_data_behind_a_figure_are_those_that_it_draws(
     data = json.loads(str(part.find_element(By.TAG_NAME, "script").get_attribute("textContent")))
     part.find_element(By.CSS_SELECTOR, "button.data").click()
     path = tmp_path_factory.getbasetemp() / "downloads" / "digits-loss.csv"
-    eventually(path.exists)
+    wait_for(path.exists)
     rows = list(csv.DictReader(path.read_text().splitlines()))
     drawn = [(t, i) for t in data["traces"] for i in range(len(t["x"]))]
     points = [row for row in rows if row["kind"] != "diverged here"]
@@ -364,7 +359,7 @@ def test_points_are_told_apart_hidden_and_read(browser: WebDriver, tmp_path: Pat
     assert browser.get_log("browser") == []
 
 
-def test_a_million_iterations_are_there_within_two_seconds(browser: WebDriver, tmp_path: Path) -> None:
+def test_a_million_iterations_are_there_as_soon_as_hundreds(browser: WebDriver, tmp_path: Path) -> None:
     matrix = matrix_of(tmp_path)
     with open_store(f"sqlite:///{tmp_path}/store.sqlite") as store:
         for cell in matrix.cells:
@@ -379,17 +374,21 @@ def test_a_million_iterations_are_there_within_two_seconds(browser: WebDriver, t
             )
         store.session.commit()
         count = store.session.execute(sa.text("SELECT count(*) FROM iterations")).scalar()
-        begun = time.perf_counter()
         path = page_of(store, matrix, tmp_path)
-        written = time.perf_counter() - begun
-    begun = time.perf_counter()
-    visit(browser, path)
-    shown = time.perf_counter() - begun
-    size = path.stat().st_size
-    print(f"\n{count:,} iterations: {written:.2f} s to write, {shown:.2f} s to show, {size / 1e3:.0f} kB")
     assert count == 1_000_000
+    few = tmp_path / "few"
+    few.mkdir()
+    with open_store(f"sqlite:///{few}/store.sqlite") as store:
+        for cell in matrix.cells:
+            finished(store, cell, Records(iterations(180), evaluations([30.0] * 10), []))
+        small = page_of(store, matrix, few)
+    shown = {page: min(seconds_to_show(browser, page) for _ in range(3)) for page in (small, path)}
+    size = path.stat().st_size
+    print(
+        f"\n{count:,} iterations: {size / 1e3:.0f} kB, shown in {shown[path] / shown[small]:.2f} times that of hundreds"
+    )
     assert fronts(figure(browser, "loss")) == {"sgd", "adam", "kfac", "kpsvd"}
     points = len(re.findall("[ML]", drawn(figure(browser, "loss"))["kfac"]))
     assert points == 200
     assert size < 1e6
-    assert shown < 2
+    assert shown[path] < 5 * shown[small]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from suite.report.formats.document import Block
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 HOSTILE = r"\input{/etc/passwd} 100% of $x_1$ & #2 ~ ^ {[*]} `a` <b> | \\ \end{document} ünï 中 ‖F − F̂‖ 2² -- —"
 BACK = {  # what a reader of TeX sees
     r"\textbackslash{}": "\\",
@@ -99,11 +101,12 @@ def report(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def compile_tex(folder: Path) -> None:
+def compiled(folder: Path) -> Path:
+    """The PDF of a report."""
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "report.tex"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stdout[-2000:]
-    assert (folder / "report.pdf").stat().st_size > 10_000
+    return folder / "report.pdf"
 
 
 def test_every_cell_of_every_table_is_that_of_the_markdown(report: Path) -> None:
@@ -131,7 +134,7 @@ def test_every_table_and_figure_has_a_caption_and_a_label_of_its_own(report: Pat
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex at hand")
 def test_the_document_compiles(report: Path) -> None:
-    compile_tex(report)
+    assert compiled(report).stat().st_size > 10_000
 
 
 EVERYWHERE: list[Block] = [
@@ -178,4 +181,4 @@ def test_foreign_text_is_text_wherever_it_stands() -> None:
 def test_foreign_text_compiles_and_so_do_more_tables_than_tex_keeps_waiting(tmp_path: Path) -> None:
     many = [Heading("many"), *[Table(TextTable(["", "a"], [["1", "2"]] * 12))] * 150]
     (tmp_path / "report.tex").write_text(latex.render([*EVERYWHERE, *many], {}))
-    compile_tex(tmp_path)
+    assert compiled(tmp_path).stat().st_size > 10_000

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from suite.report.model import Board
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 LOSSES = {
     "adam": [[40, 30, 20], [42, 31, 22], [40, 32, 24]],
     "kfac": [[40, 20, 18], [42, 22, 19], DIVERGED],

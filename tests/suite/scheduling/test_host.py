@@ -6,14 +6,13 @@ import fcntl
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from suite.scheduling.host import LOCK, _opened, _taken
-from tests.suite.helpers import SMALL, command, environment, write_spec
+from tests.suite.helpers import DEADLINE, SMALL, command, environment, wait_for, write_spec
 from tests.suite.stores import rows
 
 if TYPE_CHECKING:
@@ -70,13 +69,6 @@ def is_taken(folder: Path) -> bool:
     return False
 
 
-def until_it_trains(folder: Path) -> None:
-    deadline = time.monotonic() + 120
-    while rows(f"sqlite:///{folder}/a.sqlite", "SELECT count(*) FROM iterations LIMIT 1") == [(0,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("second", [True, False])
 def test_the_lock_is_shared_where_neither_is_exclusive(
@@ -88,6 +80,7 @@ def test_the_lock_is_shared_where_neither_is_exclusive(
         assert _taken(other, exclusive=second) is not (first or second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second"), [("exclusive", "exclusive"), ("exclusive", "packed"), ("packed", "exclusive")]
 )
@@ -95,15 +88,13 @@ def test_exclusive_timing_is_alone_on_its_host(
     tmp_path: Path, started: list[subprocess.Popen[str]], first: str, second: str
 ) -> None:
     started.append(start(tmp_path, first, "a", LONG))
-    while not is_taken(tmp_path):
-        assert started[0].poll() is None
-        time.sleep(0.05)
+    wait_for(lambda: is_taken(tmp_path))
     started.append(start(tmp_path, second, "b"))
     until(started[1], "for other commands on this host")
     assert rows(f"sqlite:///{tmp_path}/b.sqlite", "SELECT count(*) FROM runs") == [(0,)]
-    until_it_trains(tmp_path)
+    wait_for(lambda: rows(f"sqlite:///{tmp_path}/a.sqlite", "SELECT count(*) FROM iterations") > [(0,)])
     started[0].send_signal(signal.SIGINT)
-    outputs = [process.communicate(timeout=120)[0] for process in started]
+    outputs = [process.communicate(timeout=DEADLINE)[0] for process in started]
     assert [process.returncode for process in started] == [130, 0], outputs
     assert "for other commands on this host" not in outputs[0]
     ((ended,),) = rows(f"sqlite:///{tmp_path}/a.sqlite", "SELECT ended_at FROM runs WHERE status = 'interrupted'")
@@ -111,6 +102,7 @@ def test_exclusive_timing_is_alone_on_its_host(
     assert str(ended) <= str(began)
 
 
+@pytest.mark.slow
 def test_packed_commands_run_beside_each_other_and_who_waits_is_ended_by_ctrl_c(
     tmp_path: Path, started: list[subprocess.Popen[str]]
 ) -> None:
@@ -120,9 +112,9 @@ def test_packed_commands_run_beside_each_other_and_who_waits_is_ended_by_ctrl_c(
         started.append(start(tmp_path, "exclusive", "b"))
         until(started[1], "waiting")
         started[1].send_signal(signal.SIGINT)
-        output, _ = started[1].communicate(timeout=60)
+        output, _ = started[1].communicate(timeout=DEADLINE)
         assert started[1].returncode == 130, output
         assert rows(f"sqlite:///{tmp_path}/b.sqlite", "SELECT count(*) FROM runs") == [(0,)]
-        output, _ = started[0].communicate(timeout=60)
+        output, _ = started[0].communicate(timeout=DEADLINE)
         assert started[0].returncode == 0, output
         assert "waiting" not in output

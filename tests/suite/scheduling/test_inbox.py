@@ -95,6 +95,7 @@ BAD = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "status", "why"),
     [

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from suite.scheduling.sharing import Provenance, SharedQueue
-
 from suite.commands.run import _longest_first
-from suite.store import RunRow, open_store
+from suite.store import open_store
 from tests.suite.helpers import SMALL
-from tests.suite.stores import MACHINE, begin, matrix_of
+from tests.suite.stores import begin, matrix_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,18 +25,3 @@ def test_the_longest_come_first_and_before_them_what_is_not_known(tmp_path: Path
     assert found[:2] == [("kpsvd", 0), ("kpsvd", 1)]
     assert found[2:4] == [("adam", 0), ("adam", 1)]
     assert [optimizer for optimizer, _ in found[4:]] == ["kfac", "kfac", "sgd", "sgd"]
-
-
-def test_what_is_to_run_alone_comes_last_and_is_not_contended(tmp_path: Path) -> None:
-    again, other = matrix_of(tmp_path, SMALL).cells[:2]
-    with open_store(f"sqlite:///{tmp_path}/store.sqlite") as store:
-        provenance = Provenance(store.experiment("small", SMALL), store.environment(MACHINE), "sources", 0)
-        queue = SharedQueue([other], store, provenance)
-        queue.retry_alone(again)
-        beside = queue.take("cpu:0", crowded=True, quiet=True)
-        assert queue.take("cpu:1", crowded=True, quiet=False) is None, "another cell runs"
-        alone = queue.take("cpu:0", crowded=True, quiet=True)
-        assert beside is not None
-        assert alone is not None
-        assert [cell for cell, _ in (beside, alone)] == [other, again]
-        assert [store.session.get(RunRow, run).contended for _, run in (beside, alone)] == [True, False]  # type: ignore[union-attr]

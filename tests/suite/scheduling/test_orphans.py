@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.benchmarks.random_kills import workers_of
+from tests.suite.helpers import DEADLINE, wait_for
 from tests.suite.scheduling.test_faults import LONG, PATIENCE, TWO, is_at_work, rows, start, statuses
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
 STUBBORN = """
     import os
     import signal
@@ -40,12 +43,9 @@ STUBBORN = """
 
 def child_of(folder: Path, process: subprocess.Popen[str]) -> int:
     """Of the worker that has started one, once it is there."""
-    for _ in range(1800):
-        assert process.poll() is None, process.communicate()
-        if (folder / "child").exists():
-            return int((folder / "child").read_text())
-        time.sleep(0.1)
-    raise AssertionError("no child was started within three minutes")
+    wait_for(lambda: process.poll() is not None or (folder / "child").exists())
+    assert process.poll() is None, process.communicate()
+    return int((folder / "child").read_text())
 
 
 def parent_of(pid: int) -> int:
@@ -53,22 +53,13 @@ def parent_of(pid: int) -> int:
     return int(found.stdout)
 
 
-def is_gone(pid: int) -> bool:
-    """Soon."""
-    for _ in range(100):
-        if not is_at_work(pid):
-            return True
-        time.sleep(0.1)
-    return False
-
-
 def test_what_a_killed_worker_has_started_is_killed(tmp_path: Path) -> None:
     process = start(tmp_path, TWO, STUBBORN)
     child = child_of(tmp_path, process)
     subprocess.run(["kill", "-9", str(parent_of(child))], check=True)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=DEADLINE)
     assert process.returncode == 3, output
-    assert is_gone(child)
+    wait_for(lambda: not is_at_work(child))
     assert statuses(tmp_path) == {"sgd": "done", "adam": "error", "kpsvd": "done"}
     ((error,),) = rows(tmp_path, "SELECT error FROM runs WHERE status = 'error'")
     assert "signal SIGKILL" in error
@@ -77,9 +68,9 @@ def test_what_a_killed_worker_has_started_is_killed(tmp_path: Path) -> None:
 def test_what_a_terminated_worker_has_started_is_killed(tmp_path: Path) -> None:
     process = start(tmp_path, TWO + "scheduling: {silent_seconds: 2}\n", STUBBORN + PATIENCE)
     child = child_of(tmp_path, process)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=DEADLINE)
     assert process.returncode == 3, output
-    assert is_gone(child)
+    wait_for(lambda: not is_at_work(child))
     assert statuses(tmp_path) == {"sgd": "done", "adam": "timeout", "kpsvd": "done"}
 
 
@@ -88,6 +79,6 @@ def test_what_the_workers_of_a_killed_scheduler_have_started_is_killed(tmp_path:
     child = child_of(tmp_path, process)
     workers = workers_of(process.pid)
     process.kill()
-    process.communicate(timeout=60)
-    assert is_gone(child)
-    assert all(map(is_gone, workers))
+    process.communicate(timeout=DEADLINE)
+    assert process.returncode == -9
+    wait_for(lambda: not any(map(is_at_work, [child, *workers])))

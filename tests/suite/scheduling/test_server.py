@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -21,9 +18,8 @@ from suite.scheduling import server
 from suite.scheduling.server import answer
 from suite.scheduling.slots import THREAD_VARIABLES, accelerators
 from tests.benchmarks.random_kills import servers_of, workers_of
-from tests.suite.helpers import SMALL, command, environment, write_spec
+from tests.suite.helpers import DEADLINE, SMALL, command, environment, wait_for, write_spec
 from tests.suite.scheduling.test_faults import LONG, TWO, is_at_work, rows, run, start, statuses
-from tests.suite.scheduling.test_orphans import is_gone
 
 ROOT = Path(__file__).parents[3]
 
@@ -148,6 +144,7 @@ def test_a_run_loads_nothing_heavy_into_the_command(tmp_path: Path) -> None:
     assert set(statuses(tmp_path).values()) == {"done"}
 
 
+@pytest.mark.slow
 def test_a_command_without_standard_input_runs(tmp_path: Path) -> None:
     write_spec(tmp_path, TWO)
     done = subprocess.run(
@@ -163,49 +160,51 @@ def test_a_command_without_standard_input_runs(tmp_path: Path) -> None:
 
 def at_work(folder: Path, process: subprocess.Popen[str]) -> tuple[list[int], list[int]]:
     """The server and the workers of a command, once a cell has stored iterations."""
-    for _ in range(1800):
-        assert process.poll() is None, process.communicate()
-        with contextlib.suppress(sqlite3.OperationalError):  # there are no tables yet
-            if rows(folder, "SELECT count(*) FROM iterations") > [(0,)]:
-                return servers_of(process.pid), workers_of(process.pid)
-        time.sleep(0.1)
-    raise AssertionError("nothing was stored within three minutes")
+    wait_for(lambda: process.poll() is not None or rows(folder, "SELECT count(*) FROM iterations") > [(0,)])
+    assert process.poll() is None, process.communicate()
+    return servers_of(process.pid), workers_of(process.pid)
 
 
 @linux
+@pytest.mark.slow
 def test_a_killed_command_leaves_no_server(tmp_path: Path) -> None:
     process = start(tmp_path, LONG)
     servers, workers = at_work(tmp_path, process)
     assert len(servers) == 1
     assert workers
     process.kill()
-    process.communicate(timeout=60)
-    assert all(map(is_gone, [*servers, *workers]))
+    process.communicate(timeout=DEADLINE)
+    wait_for(lambda: not any(map(is_at_work, [*servers, *workers])))
+    assert process.returncode == -9
 
 
 @linux
+@pytest.mark.slow
 def test_a_command_that_is_killed_while_its_server_loads_leaves_none(tmp_path: Path) -> None:
     process = start(tmp_path, LONG)
-    while not (servers := servers_of(process.pid)):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+    wait_for(lambda: process.poll() is not None or servers_of(process.pid))
+    assert process.poll() is None, process.communicate()
+    servers = servers_of(process.pid)
     process.kill()
-    process.communicate(timeout=60)
-    assert all(map(is_gone, servers))
+    process.communicate(timeout=DEADLINE)
+    wait_for(lambda: not any(map(is_at_work, servers)))
+    assert process.returncode == -9
 
 
 @linux
+@pytest.mark.slow
 def test_a_killed_server_costs_the_cells_at_hand_and_no_other(tmp_path: Path) -> None:
     process = start(tmp_path, LONG.replace("seconds: 60", "seconds: 4"), devices="sim:1")
     (before,), workers = at_work(tmp_path, process)
     os.kill(before, signal.SIGKILL)
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=DEADLINE)
     assert process.returncode == 3, output
     assert not any(map(is_at_work, workers))
     assert sorted(statuses(tmp_path).values()) == ["done", "done", "error"]
 
 
 @linux
+@pytest.mark.slow
 def test_an_interrupt_of_the_terminal_is_the_commands_alone(tmp_path: Path) -> None:
     write_spec(tmp_path, LONG)
     process = subprocess.Popen(
@@ -219,12 +218,13 @@ def test_an_interrupt_of_the_terminal_is_the_commands_alone(tmp_path: Path) -> N
     )
     at_work(tmp_path, process)
     os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130, output
     assert "Traceback" not in output
     assert statuses(tmp_path) == {"sgd": "interrupted"}
 
 
+@pytest.mark.slow
 def test_a_broken_import_is_told_by_the_worker(tmp_path: Path) -> None:
     broken = """
         import sys

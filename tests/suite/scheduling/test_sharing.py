@@ -6,23 +6,23 @@ import datetime as dt
 import random
 import signal
 import subprocess
-import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from suite.training.loop import RECORD_SECONDS
 from tests.reliability import Evidence, fault
-from tests.suite.helpers import SMALL, bench, command, environment, write_spec
+from tests.suite.helpers import DEADLINE, SMALL, bench, command, environment, wait_for, write_spec
 from tests.suite.postgres import PASSWORD
 from tests.suite.stores import rows
-from tests.suite.tuning.specs import TUNED
+from tests.suite.tuned import TUNED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 # A second of training a cell, so that commands meet; every one of eight ends by itself.
 SLOW = SMALL.replace("iterations: 60", "iterations: 100000, seconds: 1").replace("fisher_every: 30, ", "")
@@ -42,6 +42,23 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 BOTH = pytest.mark.parametrize("url", ["sqlite", "postgres"], indirect=True)
 SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 POSTGRES = pytest.mark.parametrize("url", ["postgres"], indirect=True)
+
+
+MEETING = """
+import os, time
+from suite.store.store import Store
+
+claim = Store.claim
+
+def met(self, *cell, **more):
+    open(f"here-{os.getpid()}", "w").close()
+    while sum(name.startswith("here-") for name in os.listdir()) < 2:
+        time.sleep(0.05)
+    return claim(self, *cell, **more)
+
+Store.claim = met
+"""
+"""Two commands wait for each other before each takes its first cell."""
 
 
 def start(folder: Path, url: str, devices: str = "sim:1", *more: str) -> subprocess.Popen[str]:
@@ -77,21 +94,9 @@ def until(process: subprocess.Popen[str], word: str) -> str:
 
 def interrupted(process: subprocess.Popen[str]) -> str:
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130, output
     return output
-
-
-def wait_until(found: Callable[[], Any], seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if found():
-                return
-        except Exception:  # the store is not made yet
-            pass
-        time.sleep(0.05)
-    raise AssertionError("it did not come to that")
 
 
 def age(stamp: object) -> float:
@@ -116,8 +121,9 @@ def each_once(url: str, cells: int) -> None:
 @BOTH
 def test_two_commands_do_every_cell_once(tmp_path: Path, url: str) -> None:
     write_spec(tmp_path, SLOW)
+    (tmp_path / "sitecustomize.py").write_text(MEETING)
     both = [start(tmp_path, url) for _ in range(2)]
-    outputs = [process.communicate(timeout=180)[0] for process in both]
+    outputs = [process.communicate(timeout=DEADLINE)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     each_once(url, 8)
     assert rows(url, "SELECT count(*) FROM runs") == [(8,)]
@@ -134,14 +140,16 @@ def test_what_a_killed_command_leaves_is_taken_over(tmp_path: Path, url: str, ev
     write_spec(tmp_path, SLOW)
     victim, survivor = start(tmp_path, url), start(tmp_path, url)
     mine = f"SELECT count(*) FROM runs WHERE owner_pid = {victim.pid} AND status = 'running'"
-    wait_until(lambda: rows(url, mine) == [(1,)])
-    time.sleep(random.uniform(0.0, 2.0))
+    wait_for(lambda: rows(url, mine) == [(1,)])
+    some = random.randrange(1000)
+    stored = f"SELECT count(*) FROM iterations JOIN runs ON runs.id = run_id WHERE owner_pid = {victim.pid}"
+    wait_for(lambda: victim.poll() is not None or rows(url, stored) >= [(some,)])
     victim.kill()
     at = f"SELECT heartbeat_at FROM runs WHERE owner_pid = {victim.pid} AND status = 'running'"
     evidence.lost_at_most(sum(age(flushed) + RECORD_SECONDS for (flushed,) in rows(url, at)))
-    victim.communicate(timeout=30)
+    victim.communicate(timeout=DEADLINE)
     kept = rows(url, f"SELECT count(*) FROM iterations JOIN runs ON runs.id = run_id WHERE owner_pid = {victim.pid}")
-    output, _ = survivor.communicate(timeout=180)
+    output, _ = survivor.communicate(timeout=DEADLINE)
     evidence.ended(survivor.returncode, 0, output)
     each_once(url, 8)
     evidence.once(url, 8)
@@ -155,7 +163,7 @@ def test_what_a_killed_command_leaves_is_taken_over(tmp_path: Path, url: str, ev
 def test_who_waits_says_so_and_is_ended_by_ctrl_c(tmp_path: Path, url: str) -> None:
     write_spec(tmp_path, LONG)
     with started(tmp_path, url) as first:
-        wait_until(lambda: rows(url, "SELECT count(*) FROM runs WHERE status = 'running'") == [(1,)])
+        wait_for(lambda: rows(url, "SELECT count(*) FROM runs WHERE status = 'running'") == [(1,)])
         with started(tmp_path, url) as second:
             assert "for 1 cells that other commands on this store run" in until(second, "waiting")
             output = interrupted(second)
@@ -184,10 +192,10 @@ SharedQueue.look = struck
 def test_ctrl_c_is_heeded_whenever_it_comes(tmp_path: Path, url: str) -> None:
     write_spec(tmp_path, LONG)
     with started(tmp_path, url) as first:
-        wait_until(lambda: rows(url, "SELECT count(*) FROM runs WHERE status = 'running'") == [(1,)])
+        wait_for(lambda: rows(url, "SELECT count(*) FROM runs WHERE status = 'running'") == [(1,)])
         (tmp_path / "sitecustomize.py").write_text(STRUCK)  # between looking for a free cell and taking one
         with started(tmp_path, url) as second:
-            output, _ = second.communicate(timeout=60)
+            output, _ = second.communicate(timeout=DEADLINE)
             assert second.returncode == 130, output
             assert "the same command goes on from here" in output
         interrupted(first)
@@ -197,11 +205,11 @@ def test_ctrl_c_is_heeded_whenever_it_comes(tmp_path: Path, url: str) -> None:
 def test_who_waits_takes_over_what_another_gives_up(tmp_path: Path, url: str) -> None:
     write_spec(tmp_path, LONG)
     with started(tmp_path, url) as first:
-        wait_until(lambda: rows(url, "SELECT count(*) FROM iterations") > [(0,)])
+        wait_for(lambda: rows(url, "SELECT count(*) FROM iterations") > [(0,)])
         with started(tmp_path, url) as second:
             until(second, "waiting")
             interrupted(first)
-            wait_until(lambda: len(rows(url, "SELECT id FROM runs")) == 2)
+            wait_for(lambda: len(rows(url, "SELECT id FROM runs")) == 2)
             interrupted(second)
     found = rows(url, "SELECT owner_pid, status FROM runs ORDER BY id")
     assert found == [(first.pid, "interrupted"), (second.pid, "interrupted")]
@@ -216,18 +224,18 @@ def test_a_command_that_was_frozen_gives_up_what_was_taken_from_it(
     write_spec(tmp_path, text)
     (tmp_path / "sitecustomize.py").write_text("import suite.store.leases as leases\n\nleases.DEAD_SECONDS = 2.0\n")
     with started(tmp_path, url) as frozen:
-        wait_until(lambda: rows(url, "SELECT count(*) FROM iterations") > [(0,)])
+        wait_for(lambda: rows(url, "SELECT count(*) FROM iterations") > [(0,)])
         frozen.send_signal(signal.SIGSTOP)
         try:
             with started(tmp_path, url) as other:
                 mine = f"SELECT count(*) FROM runs WHERE owner_pid = {other.pid} AND status = 'running'"
-                wait_until(lambda: rows(url, mine) == [(1,)])
+                wait_for(lambda: rows(url, mine) == [(1,)])
                 frozen.send_signal(signal.SIGCONT)
-                output, _ = other.communicate(timeout=120)
+                output, _ = other.communicate(timeout=DEADLINE)
                 assert other.returncode == 0, output
         finally:
             frozen.send_signal(signal.SIGCONT)
-        output, _ = frozen.communicate(timeout=120)
+        output, _ = frozen.communicate(timeout=DEADLINE)
         evidence.ended(frozen.returncode, 0, output)
         evidence.lost = "none of the result's; the cell was measured anew"
         evidence.once(url, 1)
@@ -241,8 +249,9 @@ def test_a_command_that_was_frozen_gives_up_what_was_taken_from_it(
 @SQLITE
 def test_the_rounds_of_a_tuning_are_shared(tmp_path: Path, url: str) -> None:
     write_spec(tmp_path, TUNED.replace("fisher_every: 30, ", ""))
+    (tmp_path / "sitecustomize.py").write_text(MEETING)
     both = [start(tmp_path, url) for _ in range(2)]
-    outputs = [process.communicate(timeout=180)[0] for process in both]
+    outputs = [process.communicate(timeout=DEADLINE)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     each_once(url, 2 * 4 * 2 + 2 * 2)
     assert rows(url, "SELECT count(*) FROM runs") == [(20,)]

@@ -17,9 +17,9 @@ from suite.spec.budget import Scheduling
 from suite.store import open_store
 from suite.store.leases import RESERVED, Owner
 from suite.store.merging import fold
-from tests.suite.helpers import command, environment, write_spec
+from tests.suite.helpers import DEADLINE, command, environment, wait_for, write_spec
 from tests.suite.scheduling.test_faults import BEFORE_TRAINING, rows, statuses
-from tests.suite.scheduling.test_slurm import ROOT, THREE, run, start, submitted, wait_for
+from tests.suite.scheduling.test_slurm import GO_ON, ROOT, THREE, held, run, start, submitted
 from tests.suite.stores import MACHINE, claim, matrix_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 pytest.importorskip("submitit")
 
-SLOW = BEFORE_TRAINING.format("import time; time.sleep(12)")
 TOLD_TO_END = """
     import os, signal
     import suite.training.loop as training
@@ -50,6 +49,7 @@ ADAM = "SELECT status, error FROM runs WHERE optimizer = 'adam' ORDER BY id"
 ONCE = "SELECT count(*), count(DISTINCT cell_key), min(status), max(status) FROM runs"
 
 
+@pytest.mark.slow
 def test_a_cell_whose_job_is_told_to_end_is_run_again(tmp_path: Path) -> None:
     write_spec(tmp_path, THREE)
     once = f"not os.path.exists(p := {str(tmp_path / 'told')!r}) and open(p, 'w')"
@@ -61,6 +61,7 @@ def test_a_cell_whose_job_is_told_to_end_is_run_again(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("kfsvd-bench.shards/*/*.json")), "every job is collected"
 
 
+@pytest.mark.slow
 def test_a_cell_whose_jobs_are_always_told_to_end_has_no_result(tmp_path: Path) -> None:
     write_spec(tmp_path, THREE.replace("parallel: 2", "parallel: 2, max_retries: 1"))
     code, output = run(tmp_path, "--executor", "slurm", sabotage=TOLD_TO_END.format("True"))
@@ -72,10 +73,11 @@ def test_a_cell_whose_jobs_are_always_told_to_end_has_no_result(tmp_path: Path) 
     assert submitted(tmp_path) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [["--executor", "slurm", "--shards", "others"], ["--devices", "sim:1"]])
 def test_nothing_is_measured_twice_beside_another_command(tmp_path: Path, other: list[str]) -> None:
     write_spec(tmp_path, THREE)
-    first = start(tmp_path, "--executor", "slurm", sabotage=SLOW)
+    first = start(tmp_path, "--executor", "slurm", sabotage=held(tmp_path))
     wait_for(lambda: submitted(tmp_path) >= 2)
     with (tmp_path / "second.txt").open("w") as output:
         second = subprocess.Popen(
@@ -85,11 +87,14 @@ def test_nothing_is_measured_twice_beside_another_command(tmp_path: Path, other:
             stdout=output,
             stderr=subprocess.STDOUT,
         )
+    wait_for(lambda: "other commands" in (tmp_path / "second.txt").read_text())
+    (tmp_path / GO_ON).touch()
     outputs = [(tmp_path / name).read_text for name in ("output.txt", "second.txt")]
-    assert (first.wait(120), second.wait(120)) == (0, 0), [read() for read in outputs]
+    assert (first.wait(DEADLINE), second.wait(DEADLINE)) == (0, 0), [read() for read in outputs]
     assert rows(tmp_path, ONCE) == [(3, 3, "done", "done")]
 
 
+@pytest.mark.slow
 def test_what_is_held_is_free_again_after_ctrl_c(tmp_path: Path) -> None:
     write_spec(tmp_path, THREE)
     process = start(tmp_path, "--executor", "slurm", sabotage=BEFORE_TRAINING.replace("adam", "sgd").format("pass"))
@@ -97,13 +102,14 @@ def test_what_is_held_is_free_again_after_ctrl_c(tmp_path: Path) -> None:
     held = f"SELECT status, device FROM runs WHERE device = '{RESERVED}'"
     assert set(rows(tmp_path, held)) == {("running", RESERVED)}
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait(DEADLINE) == 130
     assert rows(tmp_path, held) == []
     code, output = run(tmp_path, "--executor", "slurm")
     assert code == 0, output
     assert rows(tmp_path, ONCE) == [(3, 3, "done", "done")]
 
 
+@pytest.mark.slow
 def test_no_job_begins_while_its_shard_is_folded(tmp_path: Path) -> None:
     write_spec(tmp_path, THREE)
     watching = """
@@ -132,6 +138,7 @@ def test_no_job_begins_while_its_shard_is_folded(tmp_path: Path) -> None:
     assert (tmp_path / "folds.txt").read_text().split() == ["held"] * 3
 
 
+@pytest.mark.slow
 def test_a_job_waits_for_a_shard_that_is_being_folded(tmp_path: Path) -> None:
     from filelock import FileLock
 
@@ -156,7 +163,7 @@ def test_a_job_waits_for_a_shard_that_is_being_folded(tmp_path: Path) -> None:
         (tmp_path / "held").touch()
         wait_for(lambda: submitted(tmp_path) == 1)
         time.sleep(8)
-    assert process.wait(120) == 0, (tmp_path / "output.txt").read_text()
+    assert process.wait(DEADLINE) == 0, (tmp_path / "output.txt").read_text()
     assert statuses(tmp_path) == {"kpsvd": "done"}
 
 
@@ -201,7 +208,7 @@ def test_the_signal_before_the_end_of_a_jobs_time_is_told_from_preemption(
     assert (found is None) if why is None else (found is not None and why in found)
 
 
-def held(store: Store, cell: Cell) -> int:
+def reserved(store: Store, cell: Cell) -> int:
     found = store.claim(
         cell,
         experiment=store.experiment("small", "text"),
@@ -220,17 +227,17 @@ def test_a_cell_that_is_held_leaves_nothing_behind(tmp_path: Path, monkeypatch: 
     first, second, third, *_ = cells_of(tmp_path)
     with open_store(f"sqlite:///{tmp_path}/a.sqlite") as store, open_store(f"sqlite:///{tmp_path}/a.sqlite") as other:
         other._owner = Owner(store._owner.host, 2**22 + 1)  # no process has that number
-        run = held(store, first)
+        run = reserved(store, first)
         assert claim(store, first).status == "running"
         store.release(run)
         assert store.newest() == 0
-        held(other, first)
+        reserved(other, first)
         assert claim(store, first).run is None
         monkeypatch.setattr("suite.store.leases.GONE_SECONDS", 0.0)
         assert store.sweep() == 0, "it is no attempt"
         assert claim(store, first).run is not None
-        held(store, second)
-        theirs = held(other, third)
+        reserved(store, second)
+        theirs = reserved(other, third)
         store.release(theirs)
         assert other.newest() == theirs, "only one's own is given back"
         with open_store(f"sqlite:///{tmp_path}/b.sqlite") as target:

@@ -15,6 +15,7 @@ from suite.records import Records
 from suite.store import open_store
 from suite.store.leases import DEAD_SECONDS, GONE_SECONDS, Claim, Heartbeat, Owner, Pulses, is_dead
 from suite.store.tables import RunRow
+from tests.suite.helpers import DEADLINE
 from tests.suite.stores import begin, claim, finished, iterations, matrix_of, rows
 
 if TYPE_CHECKING:
@@ -168,12 +169,12 @@ def test_processes_that_grab_at_once_get_every_cell_once(url: str, tmp_path: Pat
     cells = matrix_of(tmp_path).cells
     context = multiprocessing.get_context("spawn")
     results: Queue[list[str]] = context.Queue()
-    grabbers = [context.Process(target=_claim_all, args=(url, tmp_path, results)) for _ in range(4)]
+    grabbers = [context.Process(target=_claim_all, args=(url, tmp_path, results)) for _ in range(3)]
     for grabber in grabbers:
         grabber.start()
-    taken = [key for _ in grabbers for key in results.get(timeout=120)]
+    taken = [key for _ in grabbers for key in results.get(timeout=DEADLINE)]
     for grabber in grabbers:
-        grabber.join(30)
+        grabber.join(DEADLINE)
         assert grabber.exitcode == 0
     assert sorted(taken) == sorted(cell.key for cell in cells)
     assert rows(url, "SELECT count(*), count(DISTINCT cell_key) FROM runs WHERE status = 'done'") == [(8, 8)]
@@ -260,6 +261,7 @@ def test_texts_that_a_database_cannot_take_are_made_to_fit(store: Store, url: st
     assert rows(url, "SELECT error FROM runs") == [("a\N{REPLACEMENT CHARACTER}b ? ✓",)]
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_a_connection_loses_nothing(postgres_url: str, tmp_path: Path) -> None:
     with open_store(postgres_url) as store:
         run = begin(store, matrix_of(tmp_path).cells[0])

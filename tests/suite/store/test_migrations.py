@@ -192,6 +192,7 @@ def test_without_a_copy_nothing_is_changed(sqlite_url: str, tmp_path: Path) -> N
     assert not (tmp_path / "store.schema-0001.sqlite.part").exists()
 
 
+@pytest.mark.slow
 def test_on_a_server_no_copy_is_made_and_that_is_said(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     with open_store(filled(postgres_url)):
         pass

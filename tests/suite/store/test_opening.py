@@ -260,6 +260,7 @@ def test_whether_a_store_exists_is_told_without_making_one(sqlite_url: str, tmp_
     assert store_exists(sqlite_url)
 
 
+@pytest.mark.slow
 def test_whether_there_is_a_store_on_a_server_is_told_without_making_one(postgres_url: str) -> None:
     assert not store_exists(postgres_url)
     with pytest.raises(StoreError, match="holds no results") as found, open_store(postgres_url, create=False):
@@ -271,6 +272,7 @@ def test_whether_there_is_a_store_on_a_server_is_told_without_making_one(postgre
     assert store_exists(postgres_url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -13,6 +13,7 @@ from filelock import FileLock
 from suite.errors import DataMissingError, SuiteError
 from suite.problems.data.cache import array_sha256, built, converted, locked, map_array, sha256
 from suite.problems.data.folders import Folders
+from tests.suite.helpers import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +113,7 @@ def test_two_processes_make_one_array_once(tmp_path: Path) -> None:
         process.stdin.write("\n")
         process.stdin.flush()
     for process in processes:
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=DEADLINE)
         assert (process.returncode, output.strip(), errors) == (0, str(tmp_path / "array.npy"), "")
     assert (tmp_path / "made").read_text() == "once "
     np.testing.assert_array_equal(np.load(tmp_path / "array.npy"), ARRAY)
