@@ -144,7 +144,7 @@ def test_published_settings_are_translated_to_summed_losses(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=8)
 def test_a_shipped_spec_stays_valid_when_entries_are_removed(
     name: str, data: st.DataObject, working_folder: Path
 ) -> None:
