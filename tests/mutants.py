@@ -116,7 +116,7 @@ def _tested(
 ) -> tuple[int | None, list[str]]:
     """Pytest's exit code in the tree at `root`, None beyond the time; and the tests that failed."""
     with tempfile.TemporaryDirectory() as cache:
-        arguments = ["-x", "-q", "-m", "not serial", "-o", f"cache_dir={cache}", *options, *tests]
+        arguments = ["-x", "-q", "-o", f"cache_dir={cache}", *options, *tests]
         process = multiprocessing.get_context("fork").Process(target=_pytest, args=(root, arguments))
         process.start()
         process.join(most_seconds)
