@@ -100,7 +100,7 @@ def checked(verdicts: Sequence[Verdict], root: Path) -> list[Verdict]:
     killers = sorted({verdict.killer for verdict in verdicts if verdict.killer})
     if not killers:
         return list(verdicts)
-    code, failed = _tested(root, killers, None, "--maxfail=1000")
+    code, failed = _tested(root, killers, None, "--maxfail=1000", "--continue-on-collection-errors")
     failed = failed if code in (0, 1) else killers
     return [verdict._replace(word="broken") if verdict.killer in failed else verdict for verdict in verdicts]
 

@@ -80,6 +80,49 @@ def test_two_products_within_a_few_directions_are_inverted_exactly() -> None:
     torch.testing.assert_close(inverse(gradient), dense, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("method", ["kfac", "deflation"])
+def test_a_direction_is_the_same_in_every_form(method: str) -> None:
+    curvature = fit(method, decaying(100, 90, 60))
+    assert isinstance(curvature, KroneckerSum)
+    inverse = curvature.low_rank_inverse(0.03)
+    assert isinstance(inverse, LowRankInverse)
+    gradient, momentum = torch.randn(60, 90).double(), torch.randn(60, 90).double()
+    step = inverse(gradient)
+    direction, dense = inverse.direction(gradient), DenseDirection(gradient, step)
+    torch.testing.assert_close(direction.slope, (gradient * step).sum())
+    torch.testing.assert_close(dense.slope, direction.slope)
+    scale = torch.tensor(0.3, dtype=torch.float64)
+    added, likewise = momentum.clone(), momentum.clone()
+    direction.add_to(added, 0.9, scale)
+    dense.add_to(likewise, 0.9, scale)
+    torch.testing.assert_close(added, 0.9 * momentum + 0.3 * step)
+    torch.testing.assert_close(likewise, added)
+
+
+@pytest.mark.parametrize("method", ["kfac", "deflation"])
+def test_a_warm_start_finds_the_same_with_less(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    curvature = fit(method, decaying(500, 300, 200))
+    assert isinstance(curvature, KroneckerSum)
+    steps = 0
+    iterate = kfsvd.linalg.subspace.Subspace.iterate
+
+    def counted(self: kfsvd.linalg.subspace.Subspace, number: int = 1) -> None:
+        nonlocal steps
+        steps += number
+        iterate(self, number)
+
+    monkeypatch.setattr(kfsvd.linalg.subspace.Subspace, "iterate", counted)
+    cold = curvature.low_rank_inverse(0.01)
+    from_cold, steps = steps, 0
+    warm = curvature.low_rank_inverse(0.01, start=cold)
+    assert isinstance(cold, LowRankInverse)
+    assert isinstance(warm, LowRankInverse)
+    assert steps <= from_cold / 2
+    assert max(abs(c - w) for c, w in zip(cold.ranks, warm.ranks, strict=True)) <= 1
+    gradient = torch.randn(200, 300).double()
+    torch.testing.assert_close(warm(gradient), cold(gradient), rtol=0.02, atol=0.02 * float(cold(gradient).abs().max()))
+
+
 @pytest.mark.usefixtures("decomposition")
 @pytest.mark.parametrize("method", ["kfac", "kpsvd", "tkfac"])
 @pytest.mark.parametrize(
@@ -205,49 +248,6 @@ def test_gradients_of_the_samples_are_preconditioned_far_better_than_the_bound(m
     assert square(difference) < 0.5**2 * square(dense)
     cosine = (inverse(gradient) * dense).sum() / inverse(gradient).norm() / dense.norm()
     assert cosine > 0.95
-
-
-@pytest.mark.parametrize("method", ["kfac", "deflation"])
-def test_a_direction_is_the_same_in_every_form(method: str) -> None:
-    curvature = fit(method, decaying(100, 90, 60))
-    assert isinstance(curvature, KroneckerSum)
-    inverse = curvature.low_rank_inverse(0.03)
-    assert isinstance(inverse, LowRankInverse)
-    gradient, momentum = torch.randn(60, 90).double(), torch.randn(60, 90).double()
-    step = inverse(gradient)
-    direction, dense = inverse.direction(gradient), DenseDirection(gradient, step)
-    torch.testing.assert_close(direction.slope, (gradient * step).sum())
-    torch.testing.assert_close(dense.slope, direction.slope)
-    scale = torch.tensor(0.3, dtype=torch.float64)
-    added, likewise = momentum.clone(), momentum.clone()
-    direction.add_to(added, 0.9, scale)
-    dense.add_to(likewise, 0.9, scale)
-    torch.testing.assert_close(added, 0.9 * momentum + 0.3 * step)
-    torch.testing.assert_close(likewise, added)
-
-
-@pytest.mark.parametrize("method", ["kfac", "deflation"])
-def test_a_warm_start_finds_the_same_with_less(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    curvature = fit(method, decaying(500, 300, 200))
-    assert isinstance(curvature, KroneckerSum)
-    steps = 0
-    iterate = kfsvd.linalg.subspace.Subspace.iterate
-
-    def counted(self: kfsvd.linalg.subspace.Subspace, number: int = 1) -> None:
-        nonlocal steps
-        steps += number
-        iterate(self, number)
-
-    monkeypatch.setattr(kfsvd.linalg.subspace.Subspace, "iterate", counted)
-    cold = curvature.low_rank_inverse(0.01)
-    from_cold, steps = steps, 0
-    warm = curvature.low_rank_inverse(0.01, start=cold)
-    assert isinstance(cold, LowRankInverse)
-    assert isinstance(warm, LowRankInverse)
-    assert steps <= from_cold / 2
-    assert max(abs(c - w) for c, w in zip(cold.ranks, warm.ranks, strict=True)) <= 1
-    gradient = torch.randn(200, 300).double()
-    torch.testing.assert_close(warm(gradient), cold(gradient), rtol=0.02, atol=0.02 * float(cold(gradient).abs().max()))
 
 
 def test_directions_that_are_new_since_the_start_are_found() -> None:

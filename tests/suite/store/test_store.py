@@ -100,6 +100,8 @@ def test_only_done_and_diverged_runs_count_and_the_latest_wins(store: Store, tmp
     assert store.measured(keys, "sources")[keys[0]].id == again
     finished(store, cells[0], records, "error")
     assert store.measured(keys, "sources")[keys[0]].id == again, "a later failure takes no result away"
+    store._update(again, started_at=dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
+    assert store.measured(keys, "sources")[keys[0]].id < again, "the latest by its start, whatever its number"
 
 
 def test_results_of_other_sources_count_only_where_any_may(store: Store, tmp_path: Path) -> None:
@@ -158,6 +160,7 @@ def test_durations_are_means_over_the_seeds_of_a_group(store: Store, tmp_path: P
     pair = [cell for cell in matrix.cells if cell.optimizer == "sgd"]
     for cell, seconds in zip(pair, (2.0, 4.0), strict=True):
         store._update(finished(store, cell, Records([], [], [])), wall_seconds=seconds)
+        store._update(finished(store, cell, Records([], [], []), "error"), wall_seconds=0.1)
     assert store.durations() == {pair[0].group_key: 3.0}
     assert pair[0].group_key == pair[1].group_key
 
