@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 
-from kfsvd.optimizers import OPTIMIZERS, NaturalGradient
+from kfsvd import NaturalGradient
+from kfsvd.optimizers import OPTIMIZERS
 from tests.benchmarks.networks import seconds
 
 if TYPE_CHECKING:

@@ -110,9 +110,9 @@ def test_the_command_prints_it(folder: Path) -> None:
     card = json.loads(bench(folder, "optimizers", "kfac", "--json").stdout)
     assert list(card) == ["method", "description", "options", "runs"]
     assert card["runs"][0]["best"] == 17.0
-    assert {"option": "momentum", "default": 0.9, "range": "≥ 0, < 1", "meaning": "heavy-ball factor"} in card[
-        "options"
-    ]
+    momentum = next(option for option in card["options"] if option["option"] == "momentum")
+    assert (momentum["default"], momentum["range"]) == (0.9, "≥ 0, < 1")
+    assert momentum["meaning"].startswith("heavy-ball factor")
 
 
 def test_without_a_store_the_card_is_shown_and_a_wrong_one_is_an_error(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CASES = [
-    ("lr: [0.1, 0.3]", "lr: [0.1, -1]", ["tuning.spaces.kfac.lr[1]: must be greater than 0, not -1"]),
-    ("lr: [0.1, 0.3]", "lr: [-1, 0.1]", ["tuning.spaces.kfac.lr: must be greater than 0, not -1"]),
+    ("lr: [0.1, 0.3]", "lr: [0.1, -1]", ["tuning.spaces.kfac.lr[1]: must be at least 0, not -1"]),
+    ("lr: [0.1, 0.3]", "lr: [-1, 0.1]", ["tuning.spaces.kfac.lr: must be at least 0, not -1"]),
     ("lr: [0.1, 0.3]", "rate: [0.1, 0.3]", ["tuning.spaces.kfac.rate: unknown option"]),
     ("lr: [0.1, 0.3]", "method: [kfac, sgd]", ["tuning.spaces.kfac.method: unknown option"]),
     ("lr: [0.1, 0.3]", "lr: 0.1", ["tuning.spaces.kfac.lr: give a list of values, or a range such as"]),
@@ -84,7 +84,7 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, old: str, new: str
         ("{low: 3, high: 1}", "low must be below high, not 3 and 1"),
         ("{low: 0, high: 1}", "a range from 0 needs scale: linear"),
         ("{low: 1, hi: 2}", "unknown key"),
-        ("{low: -1, high: 2, scale: linear}", "lr: must be greater than 0, not -1"),
+        ("{low: -1, high: 2, scale: linear}", "lr: must be at least 0, not -1"),
     ],
 )
 def test_a_range_that_is_none(tmp_path: Path, given: str, expected: str) -> None:
