@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from kfsvd.network.samples import LayerSamples
     from kfsvd.optimizers.layer import PreconditionedLayer
     from kfsvd.optimizers.observer import Call
+    from kfsvd.options.objects import CurvatureBatch
 
 _MEMORY = 0.9  # weight of the past in the pairs of H_g
 _POWELL = 0.2  # least sᵀy/yᵀHy
@@ -44,10 +45,21 @@ _NEGLIGIBLE = 1e-4  # pairs with sᵀy below this share of ‖s‖² times the g
 
 
 @dataclass(frozen=True)
-class _Inputs(foof.FOOF):
+class Inputs(foof.FOOF):
     """The running mean of a aᵀ, under the method's own name in checkpoints."""
 
     name = "kbfgs"
+
+
+def check_fisher(batch: CurvatureBatch) -> None:
+    """Raise a ValueError unless the labels of a curvature batch are the data's own.
+
+    Args:
+        batch: the option `curvature_batch`.
+
+    """
+    if batch.fisher != "empirical":
+        raise ValueError(f"kbfgs takes fisher='empirical', the training loss itself; got {batch.fisher!r}")
 
 
 class Means(NamedTuple):
@@ -89,10 +101,8 @@ class KBFGS(NaturalGradient):
     published: ClassVar[Options] = PUBLISHED
 
     def __init__(self, model: nn.Module, likelihood: str, **options: Unpack[Options]) -> None:
-        super().__init__(model, likelihood, approximation=_Inputs(), **options)
-        if self.curvature_batch.fisher != "empirical":
-            given = self.curvature_batch.fisher
-            raise ValueError(f"kbfgs takes fisher='empirical', the training loss itself; got {given!r}")
+        super().__init__(model, likelihood, approximation=Inputs(), **options)
+        check_fisher(self.curvature_batch)
         self._pairs: dict[str, tuple[Tensor, Tensor]] = {}
         self._drawn: Call | None = None
         self._before: tuple[Call, dict[str, Means]] | None = None

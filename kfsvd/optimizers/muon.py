@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack
 
 import torch
 
@@ -10,11 +10,13 @@ from kfsvd.optimizers.matrices import MatrixOptimizer
 from kfsvd.options.matrices import MUON, MatrixOptions, MuonOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor, nn
 
     from kfsvd.options.choices import Scale
 
-
+_T = TypeVar("_T")
 _COEFFICIENTS = (3.4445, -4.775, 2.0315)
 
 
@@ -55,9 +57,7 @@ class Muon(MatrixOptimizer):
         modules = super()._matrices(model)
         if not self.options["hidden_only"]:
             return modules
-        if len(modules) < 3:
-            raise ValueError("hidden_only needs a layer between the first and the last; the model has none")
-        return dict(list(modules.items())[1:-1])
+        return dict(hidden([*modules.items()]))
 
     def _step_of(self, gradient: Tensor, state: dict[str, Any]) -> Tensor:
         if not state:
@@ -78,6 +78,21 @@ class Muon(MatrixOptimizer):
             has_complex=False,
         )
         return moved.neg_()
+
+
+def hidden(layers: Sequence[_T]) -> Sequence[_T]:
+    """The layers between the first and the last.
+
+    Args:
+        layers: of a model, in order.
+
+    Raises:
+        ValueError: there is none.
+
+    """
+    if len(layers) < 3:
+        raise ValueError("hidden_only needs a layer between the first and the last; the model has none")
+    return layers[1:-1]
 
 
 def _functional() -> Any:

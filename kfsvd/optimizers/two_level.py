@@ -36,10 +36,24 @@ POOLED = 4
 
 
 @dataclass(frozen=True)
-class _Block(kfac.KFAC):
+class Block(kfac.KFAC):
     """KFAC's product, under the method's own name in checkpoints."""
 
     name = "two_level_kfac"
+
+
+def check_coarse(coarse: Coarse, vectors: int) -> None:
+    """Raise a ValueError if a coarse space has fewer vectors of a layer than are asked for.
+
+    Args:
+        coarse: the coarse space.
+        vectors: of a layer.
+
+    """
+    if vectors > 1 and coarse not in _SEVERAL:
+        raise ValueError(
+            f"coarse_vectors must be 1 unless coarse is {' or '.join(_SEVERAL)}; got {vectors} with coarse={coarse!r}"
+        )
 
 
 class TwoLevelKFAC(NaturalGradient):
@@ -74,14 +88,10 @@ class TwoLevelKFAC(NaturalGradient):
     declares: ClassVar[type[Any]] = TwoLevelOptions
 
     def __init__(self, model: nn.Module, likelihood: str, **options: Unpack[TwoLevelOptions]) -> None:
-        super().__init__(model, likelihood, approximation=_Block(), **cast("Options", options))
+        super().__init__(model, likelihood, approximation=Block(), **cast("Options", options))
         self.coarse: Coarse = self.options["coarse"]
         self.coarse_vectors: int = self.options["coarse_vectors"]
-        if self.coarse_vectors > 1 and self.coarse not in _SEVERAL:
-            raise ValueError(
-                f"coarse_vectors must be 1 unless coarse is {' or '.join(_SEVERAL)}; "
-                f"got {self.coarse_vectors} with coarse={self.coarse!r}"
-            )
+        check_coarse(self.coarse, self.coarse_vectors)
         self._window: list[Mapping[str, LayerSamples]] = []  # newest last
         self._batch: Mapping[str, LayerSamples] = {}
         self._basis: dict[str, tuple[Tensor, ...]] = {}

@@ -1,31 +1,13 @@
-"""Operations of fitting F̂ to samples, and of averaging it with its past: one function for each approximation.
-
-Iterations whose number depends on the data are counted as `kfsvd.rearrangement` does where it chooses a solver.
-"""
+"""Operations of a refresh of F̂: fitting it to samples and averaging it with its past, by the approximation's name."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import torch
-
 from kfsvd.averaging import WINDOW
-from kfsvd.network.samples import STRIP, LayerSamples
-from kfsvd.rearrangement import cheaper_solver
-from kfsvd.rearrangement.gram import DIRECT
-from suite.cost.operations import (
-    FLOAT64,
-    batched,
-    calls,
-    cholesky,
-    eigh,
-    elementwise,
-    product,
-    repeated,
-    symmetrised,
-)
+from suite.cost.moments import eva, foof, kfac, tkfac, tnt
+from suite.cost.operations import batched, calls, eigenpairs, elementwise, product
+from suite.cost.singular_pairs import deflation, kfac_corrected, kpsvd, kpsvd_of_rank_1, lanczos, stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,126 +16,50 @@ if TYPE_CHECKING:
     from suite.cost.operations import Operation
     from suite.cost.shapes import LayerShape
 
-FIRST_ITERATIONS, LATER_ITERATIONS = 12, 300
-"""Steps to the leading triple, and to a later one matrix-free."""
-FEW = 0.5
-"""The part of an eigendecomposition's time that its leading pairs take."""
-KRYLOV_STEPS = 12
-"""Of the block bidiagonalisation in Gram form."""
-
 
 def fitting(
     layer: LayerShape, approximation: Approximation, averaging: str, samples: int, decay: float
 ) -> list[Operation]:
     """Of a refresh of one layer, from `samples` new samples (a, g) on.
 
-    Raises:
-        ValueError: the approximation is not one of those here.
+    Args:
+        layer: its shape.
+        approximation: a method named in `FITS`.
+        averaging: "factors", "stream" or "samples".
+        samples: of the new curvature batch.
+        decay: the largest weight of the past.
 
     """
-    d_in, d_out = layer.d_in, layer.d_out
-    rank = getattr(approximation, "rank", 1)
-    if approximation.name == "exact":
-        return []
-    if approximation.name not in FITS:
-        raise ValueError(f"no cost is known of the approximation {approximation.name!r}")
+    fit = FITS[approximation.name]
     if averaging == "stream":
         return stream(layer, approximation, samples)
-    if averaging == "samples" and decay > 0:
-        kept = max(1, WINDOW // samples)
-        pooled = [elementwise(3 * kept * samples * layer.positions * (d_in + d_out), 2), calls(11)]
-        return [*pooled, *FITS[approximation.name](layer, approximation, kept * samples)]
-    fitted = FITS[approximation.name](layer, approximation, samples)
     if averaging == "samples":
-        return fitted
-    averaged = [elementwise(4 * (d_in**2 + d_out**2), 2)] * rank  # lerp
-    aligned = [elementwise(2 * (d_in**2 + d_out**2), 2)] * (rank - 1)  # ⟨A, A_new⟩ + ⟨B, B_new⟩
-    finite = [elementwise(rank * (d_in**2 + d_out**2), 2 * rank), calls(3)]
-    if approximation.name == "ekfac":
-        averaged += _diagonal_in(d_in, d_out)
-    return [*fitted, *averaged, *aligned, *finite]
+        kept = window(samples, decay)
+        pooled = merged(layer, samples, kept) if kept > 1 else []
+        return [*pooled, *fit(layer, approximation, kept * samples)]
+    averaged = AVERAGES.get(approximation.name, _factors)(layer, getattr(approximation, "rank", 1))
+    return [*fit(layer, approximation, samples), *averaged]
 
 
-def _kfac(layer: LayerShape, _approximation: Approximation, samples: int) -> list[Operation]:
-    rows = samples * layer.positions
-    return [*moment(rows, layer.d_in), *moment(rows, layer.d_out), calls(2)]
+def window(samples: int, decay: float) -> int:
+    """The number of curvature batches that `averaging="samples"` keeps."""
+    return max(1, WINDOW // samples) if decay > 0 else 1
 
 
-def moment(rows: int, d: int) -> list[Operation]:
-    """Xᵀ diag(c) X of (rows, d): its rows scaled, and their product, of wide rows in strips that are mirrored."""
-    scaled = [elementwise(3 * rows * d), calls(3)]
-    if d <= 2 * STRIP:
-        return [*scaled, product(d, rows, d), symmetrised(d)]
-    strips = [product(min(STRIP, d - begin), rows, d - begin) for begin in range(0, d, STRIP)]
-    return [*scaled, *strips, symmetrised(d / 2**0.5), calls(10 * len(strips))]
+def merged(layer: LayerShape, samples: int, batches: int) -> list[Operation]:
+    """The samples of several curvature batches as one."""
+    return [elementwise(3 * batches * samples * layer.positions * (layer.d_in + layer.d_out), 2), calls(11)]
 
 
-def _tkfac(layer: LayerShape, approximation: Approximation, samples: int) -> list[Operation]:
+def exact(_layer: LayerShape, _approximation: Approximation, _samples: int) -> list[Operation]:
+    """Nothing: the samples are F̂."""
+    return []
+
+
+def ekfac(layer: LayerShape, approximation: Approximation, samples: int) -> list[Operation]:
+    """The eigenpairs of a product's factors, and the diagonal of F in their basis."""
     rows, d_in, d_out = samples * layer.positions, layer.d_in, layer.d_out
-    if layer.positions == 1:
-        squares = elementwise(rows * (d_in + d_out) * (2 + 5 * FLOAT64), 4)
-        return [squares, calls(8), *_kfac(layer, approximation, samples)]
-    return [
-        elementwise(samples * d_in * d_out * 5 * FLOAT64, 2),
-        batched(product(d_out, layer.positions, d_in, double=True), samples),
-        batched(product(d_in, d_out, d_in, double=True), samples),
-        batched(product(d_out, d_in, d_out, double=True), samples),
-        elementwise(samples * (d_in**2 + d_out**2) * 3 * FLOAT64, 4),
-    ]
-
-
-def _kpsvd(layer: LayerShape, approximation: Approximation, samples: int) -> list[Operation]:
-    rank: int = approximation.rank  # type: ignore[attr-defined]
-    if _solver(layer, approximation, samples, first_only=rank == 1) == "matrix_free":
-        return _matrix_free(layer, samples, rank)
-    if rank == 1:
-        return [*_gram(layer, samples, first_only=True), *_power(layer, samples), *_factors(layer, samples)]
-    return [*_gram(layer, samples), *_leading(layer, samples), *_factors(layer, samples) * rank]
-
-
-def _deflation(layer: LayerShape, approximation: Approximation, samples: int) -> list[Operation]:
-    rank: int = approximation.rank  # type: ignore[attr-defined]
-    if _solver(layer, approximation, samples) == "matrix_free":
-        return _matrix_free(layer, samples, rank)
-    later = _leading(layer, samples) * (rank - 1)
-    return [*_gram(layer, samples), *_power(layer, samples), *later, *_factors(layer, samples) * rank]
-
-
-def _lanczos(layer: LayerShape, approximation: Approximation, samples: int) -> list[Operation]:
-    rank: int = approximation.rank  # type: ignore[attr-defined]
-    if _solver(layer, approximation, samples) == "matrix_free":
-        return _matrix_free(layer, samples, rank)
-    p = _pairs(layer, samples)
-    if p <= DIRECT:
-        return [*_gram(layer, samples), *_leading(layer, samples), *_factors(layer, samples) * rank]
-    roots = [*[cholesky(p, double=True)] * 2, elementwise(2 * p**2 * FLOAT64), product(p, p, p, double=True)]
-    width = max(rank, 2)
-    count = min(KRYLOV_STEPS, math.ceil(p / width))
-    basis = (count - 1) * width / 2  # vectors on either side, in the mean
-    turned = [product(width, p, basis, double=True), product(width, basis, p, double=True)] * 4
-    steps = repeated([*[product(width, p, p, double=True)] * 2, *turned, calls(45)], count)
-    steps += [product(rank, count * width, p, double=True)] * 2
-    return [*_gram(layer, samples), *roots, *steps, *_factors(layer, samples) * rank]
-
-
-def _kfac_corrected(layer: LayerShape, approximation: Approximation, samples: int) -> list[Operation]:
-    rank: int = approximation.rank  # type: ignore[attr-defined]
-    kfac = _kfac(layer, approximation, samples)
-    if rank == 1:
-        return kfac
-    if _solver(layer, approximation, samples) == "matrix_free":
-        return [*kfac, *_matrix_free(layer, samples, rank)]
-    return [
-        *kfac,
-        *_gram(layer, samples),
-        *_leading(layer, samples),
-        *_factors(layer, samples) * (rank - 1),
-    ]
-
-
-def _ekfac(layer: LayerShape, approximation: Approximation, samples: int) -> list[Operation]:
-    rows, d_in, d_out = samples * layer.positions, layer.d_in, layer.d_out
-    basis = _kfac if approximation.basis == "kfac" else _kpsvd_of_rank_1  # type: ignore[attr-defined]
+    basis = kfac if approximation.basis == "kfac" else kpsvd_of_rank_1  # type: ignore[attr-defined]
     rotated = [product(rows, d_in, d_in), product(rows, d_out, d_out)]
     if layer.positions == 1:
         scales = [elementwise(3 * rows * (d_in + 2 * d_out), 3), product(d_out, rows, d_in)]
@@ -162,124 +68,52 @@ def _ekfac(layer: LayerShape, approximation: Approximation, samples: int) -> lis
     return [*basis(layer, approximation, samples), *eigenpairs(d_in), *eigenpairs(d_out), *rotated, *scales, calls(10)]
 
 
-def eigenpairs(n: int) -> list[Operation]:
-    """`symmetric_eigh`: made symmetric, decomposed, and freed of subnormal numbers on either side."""
-    cleared = [elementwise(3 * n**2, 2)] * 2
-    return [symmetrised(n), elementwise(3 * n**2), eigh(n), *cleared, elementwise(n**2), calls(5)]
+def _factors(layer: LayerShape, rank: int) -> list[Operation]:
+    """Every product factor by factor, a later one's sign aligned with its past, and a look at whether it is finite."""
+    numbers = layer.d_in**2 + layer.d_out**2
+    averaged = [elementwise(4 * numbers, 2)] * rank  # lerp
+    aligned = [elementwise(2 * numbers, 2)] * (rank - 1)  # ⟨A, A_new⟩ + ⟨B, B_new⟩
+    return [*averaged, *aligned, elementwise(rank * numbers, 2 * rank), calls(3)]
 
 
-def _diagonal_in(d_in: int, d_out: int) -> list[Operation]:
-    """The past diagonal in a new basis, averaged."""
+def _basis_and_diagonal(layer: LayerShape, rank: int) -> list[Operation]:
+    """EKFAC's factors, and the past diagonal in a new basis, averaged."""
+    d_in, d_out = layer.d_in, layer.d_out
     turned = [product(d_in, d_in, d_in), product(d_out, d_out, d_out), elementwise(3 * (d_in**2 + d_out**2), 2)]
     rotated = [product(d_out, d_out, d_in), product(d_out, d_in, d_in)]
-    return [*turned, *rotated, elementwise(4 * d_in * d_out)]
+    return [*_factors(layer, rank), *turned, *rotated, elementwise(4 * d_in * d_out)]
 
 
-def stream(layer: LayerShape, approximation: Approximation, samples: int) -> list[Operation]:
-    """One warm power step of every pair; KFAC's own product is fitted anew."""
-    d_in, d_out, rank = layer.d_in, layer.d_out, getattr(approximation, "rank", 1)
-    first = _kfac(layer, approximation, samples) if approximation.name == "kfac_corrected" else []
-    steps = rank - bool(first)
-    once = [*_step(layer, samples), elementwise(12 * (d_in**2 + d_out**2), 12), calls(25)]
-    residuals = [elementwise(10 * (d_in**2 + d_out**2), 8)] * (steps * (steps - 1) // 2 + steps * bool(first))
-    return [*first, *once * steps, *residuals]
+def _moments(layer: LayerShape, rank: int) -> list[Operation]:
+    """TNT's moments: the past factors are scaled back to what they were made of."""
+    return [*_factors(layer, rank), elementwise(3 * (layer.d_in**2 + layer.d_out**2), 2), calls(2)]
 
 
-def _pairs(layer: LayerShape, samples: int) -> int:
-    """Columns of the Gram form."""
-    return samples * layer.positions * (layer.positions + 1) // 2
-
-
-def _gram(layer: LayerShape, samples: int, *, first_only: bool = False) -> list[Operation]:
-    """Both Gram matrices in float64, their coupling, and the resolution."""
-    rows, p = samples * layer.positions, _pairs(layer, samples)
-    sides = [
-        operation
-        for d in (layer.d_in, layer.d_out)
-        for operation in (
-            elementwise(3 * (not first_only) * rows * d, 1),
-            product(rows, d, rows, double=not first_only),
-            elementwise((3 * rows**2 + (8 if layer.positions == 1 else 30) * p**2) * FLOAT64, 4),
-            calls(10),
-        )
-    ]
-    return [*sides, elementwise(9 * p**2 * FLOAT64, 5), calls(10)]
-
-
-def _power(layer: LayerShape, samples: int) -> list[Operation]:
-    """The leading triple by power iteration: products with both Gram matrices."""
-    p = _pairs(layer, samples)
-    return [elementwise((2 * FIRST_ITERATIONS + 14) * p**2 * FLOAT64, 2 * FIRST_ITERATIONS + 14), calls(90)]
-
-
-def _leading(layer: LayerShape, samples: int) -> list[Operation]:
-    """A few triples at once: L of K_G, M = Lᵀ Cᵀ K_A C L, and its leading eigenvectors."""
-    p = _pairs(layer, samples)
-    few = eigh(p, double=True)
-    return [
-        elementwise(20 * p**2 * FLOAT64, 10),
-        cholesky(p, double=True),
-        *[product(p, p, p, double=True)] * 2,
-        few._replace(work=FEW * few.work),
-        calls(50),
-    ]
-
-
-def _factors(layer: LayerShape, samples: int) -> list[Operation]:
-    """Σ α_n a_n a_nᵀ and Σ β_n g_n g_nᵀ, with the norms that scale them."""
-    rows, p, t = samples * layer.positions, _pairs(layer, samples), layer.positions
-    mixed = [batched(product(t, t, d), samples) for d in (layer.d_in, layer.d_out)] if t > 1 else []
-    sides = [*moment(rows, layer.d_in), *moment(rows, layer.d_out)]
-    return [elementwise(4 * p**2 * FLOAT64, 4), *mixed, *sides, calls(20)]
-
-
-def _step(layer: LayerShape, samples: int) -> list[Operation]:
-    """Z v and Zᵀ u by products of the layer's width."""
-    rows, d_in, d_out, t = samples * layer.positions, layer.d_in, layer.d_out, layer.positions
-    each = [] if t == 1 else [op for d in (d_in, d_out) for op in (product(t, d, t), product(t, t, d))]
-    return [
-        product(rows, d_out, d_out),
-        product(d_in, rows, d_in),
-        product(rows, d_in, d_in),
-        product(d_out, rows, d_out),
-        *(batched(op, samples) for op in each),
-        elementwise(5 * rows * (d_in + d_out), 4),
-        calls(12),
-    ]
-
-
-def _matrix_free(layer: LayerShape, samples: int, rank: int) -> list[Operation]:
-    """The leading triple by power iteration, every later one by bidiagonalisation or a long power iteration."""
-    d_in, d_out = layer.d_in, layer.d_out
-    if layer.positions > min(d_in, d_out):  # the gradients themselves take the place of what they are made of
-        layer = replace(layer, positions=d_in)
-    iteration = [*_step(layer, samples), elementwise(12 * (d_in**2 + d_out**2), 12), calls(10)]
-    made = [symmetrised(d_in), symmetrised(d_out), elementwise(2 * (d_in**2 + d_out**2), 2)] * rank
-    return [*repeated(iteration, FIRST_ITERATIONS + LATER_ITERATIONS * (rank - 1)), *made]
-
-
-def _kpsvd_of_rank_1(layer: LayerShape, approximation: Approximation, samples: int) -> list[Operation]:
-    from kfsvd.approximations.kpsvd import KPSVD
-
-    return _kpsvd(layer, KPSVD(solver=approximation.solver), samples)  # type: ignore[attr-defined]
-
-
-def _solver(layer: LayerShape, approximation: Approximation, samples: int, *, first_only: bool = False) -> str:
-    solver: str = approximation.solver  # type: ignore[attr-defined]
-    if solver != "auto":
-        return solver
-    positions = () if layer.positions == 1 else (layer.positions,)
-    a, g = (torch.empty(samples, *positions, d, device="meta") for d in (layer.d_in, layer.d_out))
-    return cheaper_solver(LayerSamples(a, g), first_only=first_only)
+def _vectors(layer: LayerShape, _rank: int) -> list[Operation]:
+    """Eva's two means, and a look at whether they are finite."""
+    return [elementwise(5 * (layer.d_in + layer.d_out), 4), calls(3)]
 
 
 FITS: dict[str, Callable[[LayerShape, Approximation, int], list[Operation]]] = {
-    "kfac": _kfac,
-    "kpsvd": _kpsvd,
-    "deflation": _deflation,
-    "lanczos": _lanczos,
-    "kfac_corrected": _kfac_corrected,
-    "tkfac": _tkfac,
-    "ekfac": _ekfac,
+    "kfac": kfac,
+    "kpsvd": kpsvd,
+    "deflation": deflation,
+    "lanczos": lanczos,
+    "kfac_corrected": kfac_corrected,
+    "tkfac": tkfac,
+    "ekfac": ekfac,
+    "exact": exact,
+    "foof": foof,
+    "tnt": tnt,
+    "eva": eva,
+    "kbfgs": foof,
+    "two_level_kfac": kfac,
 }
-"""By the approximation's name."""
+"""By the approximation's name. A method whose name is here has a known cost."""
+
+AVERAGES: dict[str, Callable[[LayerShape, int], list[Operation]]] = {
+    "ekfac": _basis_and_diagonal,
+    "tnt": _moments,
+    "eva": _vectors,
+}
+"""Likewise, where F̂ is not averaged factor by factor."""

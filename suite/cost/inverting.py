@@ -8,13 +8,13 @@ from kfsvd.inverse.damped import DENSE_LIMIT
 from kfsvd.inverse.low_rank import SMALL as SMALL_LAYER
 from kfsvd.inverse.low_rank_bounds import POWERS, PROBES
 from kfsvd.linalg.subspace import COLD, EXTRA, SMALL
-from suite.cost.fitting import eigenpairs
 from suite.cost.operations import (
     FLOAT64,
     batched,
     calls,
     cholesky,
     cholesky_inverse,
+    eigenpairs,
     elementwise,
     product,
     qr,
@@ -23,7 +23,7 @@ from suite.cost.operations import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from suite.cost.operations import Operation
     from suite.cost.shapes import LayerShape
@@ -50,8 +50,7 @@ def dense(layer: LayerShape, rank: int, rule: str) -> list[Operation]:
 def apply_dense(layer: LayerShape, rank: int, rule: str) -> list[Operation]:
     """Δ of a gradient, and its slope."""
     d_in, d_out = layer.d_in, layer.d_out
-    both = [product(d_out, d_out, d_in), product(d_out, d_in, d_in)]
-    slope = [elementwise(2 * d_in * d_out), calls(3)]
+    both, slope = _both_sides(layer), _slope(layer)
     if rule != "exact":
         return [*both, *slope] if rank == 1 else [*both * 2, elementwise(3 * d_in * d_out), *slope]
     if rank == 1:
@@ -132,10 +131,70 @@ def woodbury(layers: Sequence[LayerShape], samples: int) -> list[Operation]:
 
 def apply_woodbury(layer: LayerShape, samples: int) -> list[Operation]:
     """(V − Jᵀ (λI + JJᵀ)⁻¹ J V)/λ of one layer."""
-    rows, d_in, d_out = samples * layer.positions, layer.d_in, layer.d_out
-    forth, back = product(rows, d_in, d_out), product(d_out, rows, d_in)
-    passes = [elementwise(9 * rows * d_out, 3), elementwise(6 * d_in * d_out, 2), elementwise(2 * d_in * d_out)]
-    return [forth, back, *passes, elementwise(2 * FLOAT64 * samples**2), calls(17)]
+    passes = [elementwise(6 * layer.numbers, 2), elementwise(2 * layer.numbers), elementwise(2 * FLOAT64 * samples**2)]
+    return [*project(layer, samples), *combine(layer, samples), *passes, calls(9)]
+
+
+def project(layer: LayerShape, samples: int) -> list[Operation]:
+    """J V: ⟨G_n, V⟩ of every sample."""
+    rows = samples * layer.positions
+    return [product(rows, layer.d_in, layer.d_out), elementwise(5 * rows * layer.d_out, 2), calls(5)]
+
+
+def combine(layer: LayerShape, samples: int) -> list[Operation]:
+    """Jᵀ c: Σ_n c_n G_n."""
+    rows = samples * layer.positions
+    return [elementwise(3 * rows * layer.d_out), product(layer.d_out, rows, layer.d_in), calls(5)]
+
+
+def of_samples(layer: LayerShape, samples: int) -> tuple[list[Operation], list[Operation]]:
+    """The exact block's, by Woodbury's identity: preparing it, and applying it."""
+    return woodbury([layer], samples), apply_woodbury(layer, samples)
+
+
+def in_eigenbasis(layer: LayerShape, _samples: int) -> tuple[list[Operation], list[Operation]]:
+    """EKFAC's: its eigenvectors are there already."""
+    return [elementwise(6 * layer.numbers, 2)], apply_dense(layer, 1, "exact")
+
+
+def of_inputs(layer: LayerShape, _samples: int) -> tuple[list[Operation], list[Operation]]:
+    """FOOF's: of the inputs' side alone."""
+    n = layer.d_in
+    prepared = [elementwise(3 * n**2), cholesky(n), cholesky_inverse(n), calls(7)]
+    return prepared, [product(layer.d_out, layer.d_in, layer.d_in), *_slope(layer)]
+
+
+def of_rank_one(layer: LayerShape, _samples: int) -> tuple[list[Operation], list[Operation]]:
+    """Eva's, by the formula of Sherman and Morrison: vectors alone."""
+    prepared = [elementwise(6 * FLOAT64 * (layer.d_in + layer.d_out), 6), calls(5)]
+    projected = [product(1, layer.d_out, layer.d_in), calls(5)]  # vᵀV u
+    return prepared, [*projected, elementwise(5 * layer.numbers, 2), *_slope(layer)]  # addr, div_
+
+
+def learned(layer: LayerShape, _samples: int) -> tuple[list[Operation], list[Operation]]:
+    """K-BFGS's: nothing is inverted."""
+    return [], [*_both_sides(layer), *_slope(layer)]
+
+
+OTHER_FORMS: dict[str, Callable[[LayerShape, int], tuple[list[Operation], list[Operation]]]] = {
+    "exact": of_samples,
+    "ekfac": in_eigenbasis,
+    "foof": of_inputs,
+    "eva": of_rank_one,
+    "kbfgs": learned,
+}
+"""By the approximation's name, where F̂ is no sum of Kronecker products that damping enters by a rule."""
+
+
+def _both_sides(layer: LayerShape) -> list[Operation]:
+    """A gradient times a matrix on either side."""
+    d_in, d_out = layer.d_in, layer.d_out
+    return [product(d_out, d_out, d_in), product(d_out, d_in, d_in)]
+
+
+def _slope(layer: LayerShape) -> list[Operation]:
+    """⟨∇W, Δ⟩."""
+    return [elementwise(2 * layer.numbers), calls(3)]
 
 
 def _damped(n: int) -> list[Operation]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FLOAT64 = 2
-"""Numbers of float32 that one of float64 counts for in a pass."""
+FLOAT64, BFLOAT16 = 2, 0.5
+"""Numbers of float32 that one of float64 or bfloat16 counts for in a pass."""
 
 
 class Operation(NamedTuple):
@@ -32,6 +32,12 @@ def product(rows: float, inner: float, columns: float, *, double: bool = False) 
     work = 2 * rows * inner * columns
     size = dimensions[thinnest]
     return Operation(f"product thin in {thinnest}", work, ((work / 2 / max(size, 1)) ** 0.5, size), double=double)
+
+
+def product_in_bfloat16(rows: float, inner: float, columns: float) -> Operation:
+    """The same in bfloat16, by the geometric mean of its dimensions: processors differ by an order in its rate."""
+    work = 2 * rows * inner * columns
+    return Operation("product in bfloat16", work, ((work / 2) ** (1 / 3),))
 
 
 def repeated(operations: Iterable[Operation], times: int) -> list[Operation]:
@@ -87,6 +93,12 @@ def eigh(n: float, *, double: bool = False) -> Operation:
 def qr(n: float, columns: float) -> Operation:
     """The orthonormal factor of (n, columns), 4 n · columns² operations."""
     return Operation("qr", 4 * n * columns**2, (columns,))
+
+
+def eigenpairs(n: int) -> list[Operation]:
+    """`symmetric_eigh`: made symmetric, decomposed, and freed of subnormal numbers on either side."""
+    cleared = [elementwise(3 * n**2, 2)] * 2
+    return [symmetrised(n), elementwise(3 * n**2), eigh(n), *cleared, elementwise(n**2), calls(5)]
 
 
 def calls(number: float) -> Operation:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kfsvd.approximations import APPROXIMATIONS, approximation
+from kfsvd.approximations import APPROXIMATIONS
 from kfsvd.averaging import RunningCurvature
-from kfsvd.optimizers import entries
+from kfsvd.optimizers import entries, kbfgs, two_level
 from kfsvd.optimizers.natural_gradient import check_forms
 from kfsvd.options.declare import completed, declared
 from kfsvd.options.intervals import Interval
@@ -15,7 +15,7 @@ from kfsvd.options.objects import LowRank
 from suite.cost.fitting import FITS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from kfsvd.approximations import Approximation
     from kfsvd.options.objects import CurvatureBatch, Damping, KLClip, Refresh
@@ -41,6 +41,8 @@ class NaturalGradientOptions:
     step_rule: str | KLClip
     decayed: bool
     joint: bool  # one inverse over all layers
+    coarse: str  # the coarse space of two-level KFAC
+    coarse_vectors: int  # of a layer in it
 
     @property
     def rank(self) -> int:
@@ -60,31 +62,59 @@ class NaturalGradientOptions:
     @property
     def statistics_every(self) -> int:
         """Iterations between curvature batches; a schedule counts with its last stage."""
-        return _last(self.refresh.every if self.refresh.statistics is None else self.refresh.statistics)
+        return last_stage(self.refresh.every if self.refresh.statistics is None else self.refresh.statistics)
 
     @property
     def inverse_every(self) -> int:
         """Iterations between inverses; a schedule counts with its last stage."""
-        return _last(self.refresh.every if self.refresh.inverse is None else self.refresh.inverse)
+        return last_stage(self.refresh.every if self.refresh.inverse is None else self.refresh.inverse)
+
+
+class _Own(NamedTuple):
+    """What an optimizer with an approximation of its own asks of its options."""
+
+    approximation: type[Approximation]
+    check: Callable[[Mapping[str, Any]], None]
+
+
+_OWN = {
+    "kbfgs": _Own(kbfgs.Inputs, lambda chosen: kbfgs.check_fisher(chosen["curvature_batch"])),
+    "two_level_kfac": _Own(
+        two_level.Block, lambda chosen: two_level.check_coarse(chosen["coarse"], chosen["coarse_vectors"])
+    ),
+}
+"""By the method's name, which is the approximation's too."""
 
 
 def natural_gradients() -> list[str]:
     """The natural-gradient methods whose cost is known: the operations of their fit are counted."""
-    return [name for name, entry in entries().items() if entry.approximation in {*FITS, "exact"}]
+    return [name for name, entry in entries().items() if (entry.approximation or name) in FITS]
 
 
 def first_order_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """All options of "sgd" or "adam".
 
     Raises:
-        ValueError: it has no such option.
+        TypeError: it has no such option.
 
     """
     known = FIRST_ORDER[method]
     for name in options:
         if name not in known:
-            raise ValueError(f"{method} has no option {name!r}; it has {', '.join(known)}")
+            raise TypeError(f"{method} has no option {name!r}; it has {', '.join(known)}")
     return {**known, **options}
+
+
+def matrix_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a matrix optimizer.
+
+    Raises:
+        TypeError: there is no such option.
+        ValueError: an option is out of range.
+
+    """
+    entry = entries()[method]
+    return completed(method, entry.options, options, entry.defaults)
 
 
 def natural_gradient_options(method: str, options: Mapping[str, Any]) -> NaturalGradientOptions:
@@ -92,21 +122,19 @@ def natural_gradient_options(method: str, options: Mapping[str, Any]) -> Natural
 
     Raises:
         TypeError: there is no such option.
-        ValueError: there is no such method, an option is out of range, or the cost is not known with it.
+        ValueError: an option is out of range, or the cost is not known with it.
 
     """
-    known = ", ".join([*FIRST_ORDER, *natural_gradients()])
-    if method not in entries():
-        raise ValueError(f"method must be one of {known}; got {method!r}")
-    if method not in natural_gradients():
-        raise ValueError(f"no cost is known of {method}; it is of {known}")
     entry = entries()[method]
-    own = declared(APPROXIMATIONS[entry.approximation])
-    made = approximation(entry.approximation, **{name: value for name, value in options.items() if name in own})
+    kind = _OWN[method].approximation if method in _OWN else APPROXIMATIONS[entry.approximation]
+    own = declared(kind)
+    made = kind(**{name: value for name, value in options.items() if name in own})
     rest = {name: value for name, value in options.items() if name not in own}
     chosen = completed(method, entry.options, rest, entry.defaults)
     check_forms(made, chosen["damping"], chosen["inverse"])
     RunningCurvature(made, chosen["averaging"], chosen["decay"])
+    if method in _OWN:
+        _OWN[method].check(chosen)
     if chosen["step_rule"] == "quadratic_model":
         raise ValueError("no cost is known of step_rule='quadratic_model': it differentiates the model forward")
     return NaturalGradientOptions(
@@ -120,8 +148,11 @@ def natural_gradient_options(method: str, options: Mapping[str, Any]) -> Natural
         step_rule=chosen["step_rule"],
         decayed=chosen["weight_decay"] > 0,
         joint=chosen.get("blocks") == "network",
+        coarse=chosen.get("coarse", ""),
+        coarse_vectors=chosen.get("coarse_vectors", 0),
     )
 
 
-def _last(every: int | str) -> int:
+def last_stage(every: int | str) -> int:
+    """The interval of a schedule's last stage."""
     return Interval.of(every).stages[-1][1]

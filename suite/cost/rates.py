@@ -184,6 +184,8 @@ def _samples(device: torch.device) -> list[_Sample]:
             for shape, kind in zip(shapes, ("rows", "inner", "columns"), strict=True):
                 operation = ops.product(*shape)._replace(kind=f"product thin in {kind}", sizes=(width, thin))
                 add(operation, torch.matmul, normal(*shape[:2]), normal(*shape[1:]))
+        half = [normal(width, width, dtype=torch.bfloat16) for _ in range(2)]
+        add(ops.product_in_bfloat16(width, width, width), torch.matmul, *half)
     wide = [normal(250, 250, dtype=torch.float64) for _ in range(2)]
     add(ops.product(250, 250, 250, double=True), torch.matmul, *wide)
     for numbers in (3_000, 30_000, 300_000, 3_000_000, 12_000_000):
@@ -205,7 +207,7 @@ def _samples(device: torch.device) -> list[_Sample]:
         add(ops.symmetrised(n), torch.add, square, square.mT)
     add(ops.cholesky(250, double=True), torch.linalg.cholesky_ex, positive(250, torch.float64))
     add(ops.eigh(250, double=True), torch.linalg.eigh, positive(250, torch.float64))
-    for columns in (8, 30, 120):
+    for columns in (8, 30, 120, 500):
         add(ops.qr(500, columns), torch.linalg.qr, normal(500, columns))
     return made
 
