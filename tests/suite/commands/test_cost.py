@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MORE = SMALL.replace(
     "datasets:\n",
     "  grafted: {method: deflation, lr: 0.1, inverse: low_rank, step_rule: adam_norm}\n"
+    "  turned: {method: soap, lr: 0.003}\n"
+    "  singd: {method: singd, lr: 0.01}\n"
     "  quadratic: {method: kfac, lr: 1, step_rule: quadratic_model}\n"
     "datasets:\n"
     "  faces:\n"
@@ -44,13 +46,14 @@ def test_every_optimizer_has_a_row_and_the_data_are_not_needed(tmp_path: Path) -
     found = json.loads(done.stdout)
     assert (found["device"], found["threads"]) == ("cpu", 1)
     rows = {(row["data set"], row["optimizer"]): row for row in found["steps"]}
-    assert len(rows) == 3 * 5
+    assert len(rows) == 3 * 6
     for (name, optimizer), row in rows.items():
         assert row["÷ Adam"] == pytest.approx(row["ms a step"] / rows[name, "adam"]["ms a step"])
         assert row["ms a step"] == pytest.approx(sum(row[phase.replace("_", " + ")] for phase in PHASES))
         assert (row["curvature"] > 0) == (optimizer not in ("sgd", "adam"))
     assert any("low-rank inverses keep 30 directions" in note for note in found["notes"])
     assert sum("no cost is known of step_rule='quadratic_model'" in note for note in found["notes"]) == 3
+    assert sum("no cost is known of singd; it is of sgd, adam, kfac" in note for note in found["notes"]) == 3
     assert not (tmp_path / "cache").exists(), "nothing was fetched or made"
     assert not (tmp_path / "kfsvd-bench.sqlite").exists()
 
