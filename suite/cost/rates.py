@@ -185,6 +185,7 @@ def _samples(device: torch.device) -> list[_Sample]:
                 operation = ops.product(*shape)._replace(kind=f"product thin in {kind}", sizes=(width, thin))
                 add(operation, torch.matmul, normal(*shape[:2]), normal(*shape[1:]))
         half = [normal(width, width, dtype=torch.bfloat16) for _ in range(2)]
+        torch.matmul(*half)  # the first product of a shape compiles its kernel
         add(ops.product_in_bfloat16(width, width, width), torch.matmul, *half)
     wide = [normal(250, 250, dtype=torch.float64) for _ in range(2)]
     add(ops.product(250, 250, 250, double=True), torch.matmul, *wide)
