@@ -134,8 +134,10 @@ def _inverse(layer: LayerShape, options: NaturalGradientOptions, samples: int, k
     if options.low_rank and not inverting.is_small(layer, rank):
         found = inverting.low_rank(layer, rank, kept)
         if inverting.is_low_rank(layer, rank, kept):
-            thin = inverting.add_low_rank(layer, kept)
-            return _Inverse(found, inverting.apply_low_rank(layer, rank, kept), thin[1:], thin)
+            applied, thin = inverting.apply_low_rank(layer, rank, kept), inverting.add_low_rank(layer, kept)
+            if options.coarse:  # a correction is added to Δ as a matrix
+                return _Inverse(found, [*applied, *thin[1:]], [], added)
+            return _Inverse(found, applied, thin[1:], thin)
         prepared = [*found, *prepared]
     return _Inverse(prepared, inverting.apply_dense(layer, rank, rule), [], added)
 
@@ -178,8 +180,8 @@ def _correction(
             yield Work("inversion", f"coarse vectors of layer {layer}", basis, options.inverse_every)
         products = coarse.fisher_product(layer, samples)  # (F + λI)y and (F + λI)Δ; of Krylov spaces every image
         images = vectors - 1 if options.coarse == "krylov" else 0
-        powers = repeated([*inverse.applied, *inverse.formed, *products], images)
-        corrected = [*inverse.formed, *products * 2, *powers, *coarse.coarse_part(layer, samples, vectors)]
+        powers = repeated([*inverse.applied, *products], images)
+        corrected = [*products * 2, *powers, *coarse.coarse_part(layer, samples, vectors)]
         yield Work("update", f"coarse correction of layer {layer}", corrected)
     system = coarse.coarse_system(vectors * len(shape.layers), samples)
     yield Work("update", "coarse system", system)

@@ -156,6 +156,17 @@ def test_operations_of_a_low_rank_inverse_are_those_that_the_code_does() -> None
         assert products[phase] == pytest.approx(actual.products, rel=0.2 if phase == "inversion" else 0.03), phase
 
 
+def test_a_correction_of_low_rank_steps_makes_matrices_of_them() -> None:
+    """The inverses are KFAC's; a step with them is not."""
+    network, data = autoencoder(300, 200, 300), torch.rand(64, 300)
+    options = {"inverse": "low_rank", "coarse_vectors": 2, "step_rule": "sgd_norm"}
+    found, optimizer = counted("two_level_kfac", network, data, **options)
+    kept = {name: inverse.ranks for name, inverse in optimizer.inverses().items()}
+    calls, products = foretold(network, "two_level_kfac", 64, kept=kept, **options)
+    assert calls["update"] == pytest.approx(found["update"].calls, rel=CALLS["update"])
+    assert products["update"] == pytest.approx(found["update"].products, rel=1e-6)
+
+
 def test_operations_of_a_second_product_are_those_that_the_code_does() -> None:
     """How often its bound has to be tightened, the data decide; what it costs, they do not."""
     generator = torch.Generator().manual_seed(0)
