@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from types import ModuleType
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-_FORKS = sys.platform != "darwin" and "forkserver" in multiprocessing.get_all_start_methods()
-"""Libraries of macOS do not survive a fork: Python itself spawns there."""
+_LONGEST_FOLDER = 70
+"""Bytes of the folder of temporary files: the server's socket is in it, and its whole path must be below 108 bytes."""
 
 _PAUSES = (0.1, 1.0)
 """Seconds before it is tried again to reach a server that was killed: until it is gone, no other is started."""
@@ -40,13 +41,14 @@ def start(target: Callable[..., None], *arguments: Any, name: str, threads: int)
         threads: for `THREAD_VARIABLES`.
 
     """
-    context: Any = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
+    forks = can_fork()
+    context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
     process: BaseProcess = context.Process(
         target=_called, args=(environment, target, arguments), daemon=True, name=name
     )
     multiprocessing.set_forkserver_preload(["suite.scheduling.preload"])
-    with _environment(_server_environment() if _FORKS else environment), _without_main():
+    with _environment(_server_environment() if forks else environment), _without_main():
         for pause in _PAUSES:
             try:
                 process.start()
@@ -56,6 +58,15 @@ def start(target: Callable[..., None], *arguments: Any, name: str, threads: int)
                 return process
         process.start()
     return process
+
+
+def can_fork() -> bool:
+    """Whether processes are forked from the server; else each loads torch by itself.
+
+    Libraries of macOS do not survive a fork: Python itself spawns there.
+    """
+    room = len(os.fsencode(tempfile.gettempdir())) <= _LONGEST_FOLDER
+    return room and sys.platform != "darwin" and "forkserver" in multiprocessing.get_all_start_methods()
 
 
 def answer(question: Callable[[], Answer]) -> Answer:

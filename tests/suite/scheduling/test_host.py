@@ -88,7 +88,8 @@ def test_exclusive_timing_is_alone_on_its_host(
     tmp_path: Path, started: list[subprocess.Popen[str]], first: str, second: str
 ) -> None:
     started.append(start(tmp_path, first, "a", LONG))
-    wait_for(lambda: is_taken(tmp_path))
+    wait_for(lambda: is_taken(tmp_path) or started[0].poll() is not None)
+    assert started[0].poll() is None, started[0].communicate()[0]
     started.append(start(tmp_path, second, "b"))
     until(started[1], "for other commands on this host")
     assert rows(f"sqlite:///{tmp_path}/b.sqlite", "SELECT count(*) FROM runs") == [(0,)]

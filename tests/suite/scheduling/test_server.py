@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -116,8 +117,21 @@ def test_a_process_that_ends_without_an_answer_is_an_error() -> None:
         answer(leave)
 
 
+def test_a_long_folder_of_temporary_files_has_no_room_for_the_servers_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
+    forks = server.can_fork()
+    assert forks is (sys.platform != "darwin")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    assert not server.can_fork()
+    assert answer(os.getpid) != os.getpid(), "it is spawned"
+
+
 def test_where_nothing_can_be_forked_processes_are_spawned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_FORKS", False)
+    monkeypatch.setattr(server, "can_fork", lambda: False)
     assert "suite.scheduling.preload" not in answer(loaded)
     assert answer(surroundings)[0] == {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
 
