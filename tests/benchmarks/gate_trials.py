@@ -78,8 +78,8 @@ def table(trials: list[dict[str, Any]]) -> str:
     return tabulate(rows, headers=heads, tablefmt="pipe", disable_numparse=True)
 
 
-def page(trials: list[dict[str, Any]]) -> str:
-    """The report."""
+def page(trials: list[dict[str, Any]], void: int) -> str:
+    """The report: of the trials of the present sources, and how many others the journal has."""
     cpus = " and on ".join(sorted({each["cpu"] for each in trials})) or "no machine yet"
     load = sorted(each["load"] for each in trials) or [0.0]
     libraries = len({each["library"] for each in trials})
@@ -90,7 +90,8 @@ gate holds the sources of the day, as they are or with a regression made on purp
 processes of their own (`--against`); they were of {libraries} version{"s" * (libraries != 1)} of the library. Wanted:
 of 100 gates on the same sources at most 2 alarms of the clock and none of the deterministic channel, and every
 regression caught 20 times of 20. The second column says how many of them have been run; the same command runs the rest,
-into [the journal](gate/trials.jsonl). Not tried here: a stored baseline's ratios, and its tolerance on another class of
+into [the journal](gate/trials.jsonl). {void} older trials in the journal are void: the sources of the gate have changed
+since. Not tried here: a stored baseline's ratios, and its tolerance on another class of
 host. The deterministic channel repeats itself on one host, so that its twenty gates say little more than one.
 
 {table(trials)}
@@ -109,7 +110,9 @@ def main() -> None:
     parser.add_argument("--only", choices=TRIALS)
     arguments = parser.parse_args()
     if arguments.table:
-        REPORT.write_text(page(read(arguments.journal)), encoding="utf-8")
+        trials = read(arguments.journal)
+        written = len(arguments.journal.read_text().splitlines())
+        REPORT.write_text(page(trials, written - len(trials)), encoding="utf-8")
         return
     arguments.journal.parent.mkdir(exist_ok=True)
     of = {"sources": sources(), "library": library_fingerprint(), "cpu": current_environment().cpu}
