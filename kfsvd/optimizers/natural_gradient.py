@@ -43,7 +43,6 @@ from kfsvd.optimizers.quadratic import LM_EVERY, QuadraticModel, damping_after
 from kfsvd.optimizers.scaling import AdamMoments, clipped, grafted
 from kfsvd.options.choices import Averaging, DampingRule, StepRule
 from kfsvd.options.declare import completed
-from kfsvd.options.intervals import Interval
 from kfsvd.options.natural_gradient import Options
 from kfsvd.options.objects import CurvatureBatch, Damping, KLClip, LearningRate, LowRank, Refresh
 
@@ -122,8 +121,7 @@ class NaturalGradient(LayerOptimizer):
         self.likelihood = likelihood
         self.damping_rule: DampingRule = self.damping.rule or self.approximation.damping_rules[0]
         self.refresh_tolerance = refresh.tolerance
-        self.statistics_every = Interval.of(refresh.every if refresh.statistics is None else refresh.statistics)
-        self.inverse_every = Interval.of(refresh.every if refresh.inverse is None else refresh.inverse)
+        self.statistics_every, self.inverse_every = refresh.statistics_every, refresh.inverse_every
         self._samples: Mapping[str, LayerSamples] = {}
         self._inverse_damping = self.damping.value  # λ that the inverses were last prepared with
         self._seed: int = self.options["seed"]

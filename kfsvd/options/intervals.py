@@ -35,6 +35,11 @@ class Interval(NamedTuple):
             raise ValueError(f"must be a number of at least 1, or a schedule such as '10, 100 from 500'; got {value!r}")
         return cls(read)
 
+    @property
+    def last(self) -> int:
+        """The n of the last stage."""
+        return self.stages[-1][1]
+
     def due(self, iteration: int) -> bool:
         """Whether it is due at an iteration, counted from 0."""
         first, n = next(stage for stage in reversed(self.stages) if stage[0] <= iteration)

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from kfsvd.options.choices import DampingRule, FisherType, Guard, Schedule
 from kfsvd.options.declare import Grouped, Option
+from kfsvd.options.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,16 @@ class Refresh(Grouped):
             "relative change of a layer's curvature up to which it keeps its inverse", ge=0, flat="refresh_tolerance"
         ),
     ] = 0.0
+
+    @property
+    def statistics_every(self) -> Interval:
+        """When a new curvature batch is due."""
+        return Interval.of(self.every if self.statistics is None else self.statistics)
+
+    @property
+    def inverse_every(self) -> Interval:
+        """When new inverses are due."""
+        return Interval.of(self.every if self.inverse is None else self.inverse)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kfsvd.optimizers import MATRIX_OPTIMIZERS
 from kfsvd.optimizers.muon import hidden
+from kfsvd.options.intervals import Interval
 from suite.cost import updating
 from suite.cost.operations import (
     BFLOAT16,
@@ -17,7 +18,6 @@ from suite.cost.operations import (
     qr,
     repeated,
 )
-from suite.cost.options import last_stage
 from suite.cost.work import Work
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def shampoo(rows: int, columns: int, options: Mapping[str, Any]) -> MatrixStep:
         _preconditioned(rows, columns, options["step_rule"]),
         _second_moments(rows, columns),
         roots,
-        last_stage(options["inverse_every"]),
+        Interval.of(options["inverse_every"]).last,
     )
 
 

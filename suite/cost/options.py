@@ -10,7 +10,6 @@ from kfsvd.averaging import RunningCurvature
 from kfsvd.optimizers import entries, kbfgs, two_level
 from kfsvd.optimizers.natural_gradient import check_forms
 from kfsvd.options.declare import completed, declared
-from kfsvd.options.intervals import Interval
 from kfsvd.options.objects import LowRank
 from suite.cost.fitting import FITS
 
@@ -62,12 +61,12 @@ class NaturalGradientOptions:
     @property
     def statistics_every(self) -> int:
         """Iterations between curvature batches; a schedule counts with its last stage."""
-        return last_stage(self.refresh.every if self.refresh.statistics is None else self.refresh.statistics)
+        return self.refresh.statistics_every.last
 
     @property
     def inverse_every(self) -> int:
         """Iterations between inverses; a schedule counts with its last stage."""
-        return last_stage(self.refresh.every if self.refresh.inverse is None else self.refresh.inverse)
+        return self.refresh.inverse_every.last
 
 
 class _Own(NamedTuple):
@@ -151,8 +150,3 @@ def natural_gradient_options(method: str, options: Mapping[str, Any]) -> Natural
         coarse=chosen.get("coarse", ""),
         coarse_vectors=chosen.get("coarse_vectors", 0),
     )
-
-
-def last_stage(every: int | str) -> int:
-    """The interval of a schedule's last stage."""
-    return Interval.of(every).stages[-1][1]

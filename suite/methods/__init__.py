@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from kfsvd.optimizers import MATRIX_OPTIMIZERS, OPTIMIZERS
 from suite.methods.base import Method
+from suite.methods.declared import library_method, library_names
 from suite.methods.first_order import SGD, Adam
-from suite.methods.library import library_method, library_names
 from suite.methods.singd import SINGD
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from kfsvd.approximations import sums
 from kfsvd.compression.registry import LOW_RANKS, PRUNINGS
 from kfsvd.options.choices import Structure
 from kfsvd.options.declare import declared
-from suite.methods.library import field_of
+from suite.methods.declared import field_of
 from suite.model import Model
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from suite.cell import Cell, Recipe
@@ -52,7 +53,9 @@ def compressions(spec: Spec, finals: Iterable[Cell]) -> list[Cell]:
     if outline is None:
         return []
     ways = [Compression(label, method, outline) for label, method in outline.methods.items()]
-    made = [cell.changed(compression=way) for cell in finals if cell.optimizer == outline.trained_by for way in ways]
+    trained = [cell for cell in finals if cell.optimizer == outline.trained_by]
+    recipes = {(cell.dataset, way.label): replace(cell.recipe, compression=way) for cell in trained for way in ways}
+    made = [replace(cell, recipe=recipes[cell.dataset, way.label]) for cell in trained for way in ways]
     first: dict[str, Cell] = {}
     for cell in made:
         other = first.setdefault(cell.key, cell)

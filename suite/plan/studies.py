@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -82,13 +82,18 @@ def tune(spec: Spec, tuning: Tuning, cells: Sequence[Cell], outcomes: Outcomes) 
     """
     first = {(cell.optimizer, cell.dataset): cell for cell in reversed(cells)}
     studies = {place: _study(spec, tuning, cell, outcomes) for place, cell in reversed(first.items())}
+    recipes = {
+        place: replace(first[place].recipe, method=spec.tuned(*place, study.winner.setting))
+        for place, study in studies.items()
+        if study.winner is not None
+    }
     finals, waiting = [], []
     for cell in cells:
-        winner = studies[cell.optimizer, cell.dataset].winner
-        if winner is None:
+        recipe = recipes.get((cell.optimizer, cell.dataset))
+        if recipe is None:
             waiting.append(cell)
         else:
-            finals.append(cell.changed(method=spec.tuned(cell.optimizer, cell.dataset, winner.setting)))
+            finals.append(replace(cell, recipe=recipe))
     return Tuned(list(studies.values()), finals, waiting)
 
 
